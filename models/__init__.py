@@ -1,0 +1,1 @@
+"""Pure inference: manifests, signatures and one leaf file a runtime."""

@@ -1,0 +1,162 @@
+"""The environment, read once into a frozen object.
+
+Only `PENSTOCK_*` names count, and a misspelt one is an error at start that names the nearest known
+one. A secret may stand in a file: `PENSTOCK_REDIS_URL_FILE=/run/secrets/redis` is read in place of
+`PENSTOCK_REDIS_URL`.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from errors import SettingsError
+
+PREFIX = "PENSTOCK_"
+#: Names that other parts of Penstock read (the client and the test suite), so that they are no misspelling here.
+FOREIGN = frozenset({"PENSTOCK_URL", "PENSTOCK_API_KEY", "PENSTOCK_HOME", "PENSTOCK_TEST_BACKEND"})
+
+
+def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={"doc": doc, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is in force. Field `x_y` is read from `PENSTOCK_X_Y`."""
+
+    host: str = setting("127.0.0.1", "address the gateway listens on")
+    port: int = setting(8080, "port the gateway listens on")
+    data: Path = setting(Path(".penstock"), "folder of the embedded store, objects and logs")
+    models: Path = setting(Path("repository"), "the model repository")
+    broker_url: str = setting(
+        "", "RabbitMQ, `amqp://user:password@host:5672/vhost`; empty: the embedded Valkey", secret=True
+    )
+    redis_url: str = setting(
+        "", "Redis or Valkey, `redis://:password@host:6379/0`; empty: the embedded Valkey", secret=True
+    )
+    objects_url: str = setting(
+        "", "object store, `s3://key:secret@host:9000/bucket` (`?secure=true` for https); empty: a folder", secret=True
+    )
+    public_url: str = setting("", "address clients reach the gateway at; empty: as they asked for it")
+    gateway_processes: int = setting(1, "gateway processes that share the port")
+    gateway_threads: int = setting(128, "requests a gateway process handles at once, long polls included")
+    max_body_bytes: int = setting(32 * 2**20, "largest request body, uploads excepted")
+    max_object_bytes: int = setting(5 * 2**30, "largest upload to `/v1/objects`")
+    object_ttl_s: int = setting(7 * 86400, "seconds until an uploaded object is erased")
+    submit_deadline_s: float = setting(4.0, "seconds until a submit that broker or store cannot take is refused")
+    log_level: str = setting("info", "debug, info, warning or error")
+    log_format: str = setting("text", "text or json")
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("log_level", ("debug", "info", "warning", "error")), ("log_format", ("text", "json"))):
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{env_name(name)} is {getattr(self, name)!r}; use one of {', '.join(allowed)}")
+        if bool(self.broker_url) != bool(self.redis_url):
+            raise SettingsError("set both PENSTOCK_BROKER_URL and PENSTOCK_REDIS_URL, or neither (embedded)")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read `PENSTOCK_*` from `env`; raises SettingsError for an unknown name or a value of the wrong kind."""
+        fields = {env_name(field.name): field for field in dataclasses.fields(cls)}
+        files = {name + "_FILE": name for name, field in fields.items() if field.metadata["secret"]}
+        values: dict[str, Any] = {}
+        for name in sorted(env):
+            if not name.startswith(PREFIX) or name in FOREIGN:
+                continue
+            text, target = env[name], name
+            if name in files:
+                text, target = read_secret(name, text), files[name]
+            if target not in fields:
+                raise SettingsError(unknown_name(name, [*fields, *files]))
+            values[fields[target].name] = parse(name, text, fields[target].type)
+        return cls(**values)
+
+    @property
+    def embedded(self) -> bool:
+        """True where the bundled Valkey is both store and broker."""
+        return not self.broker_url
+
+    @property
+    def socket(self) -> Path:
+        """The embedded Valkey's unix socket."""
+        return self.data.resolve() / "valkey.sock"
+
+    @property
+    def store_url(self) -> str:
+        return self.redis_url or f"unix://{self.socket}"
+
+    @property
+    def queue_url(self) -> str:
+        """The broker as kombu and Celery read it."""
+        return self.broker_url or f"redis+socket://{self.socket}"
+
+    @property
+    def objects(self) -> str:
+        return self.objects_url or f"file://{self.data.resolve() / 'objects'}"
+
+    def shown(self) -> dict[str, object]:
+        """Every setting as `penstock config` prints it: secrets masked."""
+        return {
+            env_name(field.name): masked(getattr(self, field.name))
+            if field.metadata["secret"]
+            else plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
+
+
+def env_name(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def unknown_name(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"{name} is not a setting of Penstock; did you mean {near[0]}? `penstock config` lists them all"
+
+
+def read_secret(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{name} names a file that cannot be read: {error}") from error
+
+
+def parse(name: str, text: str, kind: object) -> Any:
+    if kind is Path:
+        return Path(text)
+    if kind in (int, float):
+        try:
+            number = kind(text)  # type: ignore[operator]
+        except ValueError as error:
+            raise SettingsError(f"{name} is {text!r}; it must be a number") from error
+        if number < 0:
+            raise SettingsError(f"{name} is {text!r}; it must not be negative")
+        return number
+    return text
+
+
+def plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+def masked(url: str) -> str:
+    """The URL with its user and password replaced; RFC 3986 names the part `userinfo`."""
+    if not url:
+        return url
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+
+
+def table() -> str:
+    """All settings as a Markdown table, for `docs/settings.md`."""
+    rows = ["| name | default | meaning |", "| --- | --- | --- |"]
+    for field in dataclasses.fields(Settings):
+        default = plain(field.default)
+        shown = f"`{default}`" if default != "" else "(empty)"
+        rows.append(f"| `{env_name(field.name)}` | {shown} | {field.metadata['doc']} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,1 @@
+"""What the farm remembers: job records, objects, API keys, workers."""

@@ -1,0 +1,1 @@
+"""The processes that run models: lanes, batcher, executors, commit."""
