@@ -1,0 +1,130 @@
+"""The job record: what Redis knows of one job, and the moves its state may make.
+
+The record keeps the queue message as it was published, unread: whatever a submission said stands in
+there, and the record can be rebuilt from it, or republished, without another source.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    #: The broker never confirmed the message and the client was told so; kept so that a message
+    #: that did arrive is dropped. No client ever sees this state.
+    WITHDRAWN = "withdrawn"
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED, Status.WITHDRAWN})
+
+#: Legal moves. QUEUED -> FAILED is a job the broker gave up on; terminal -> QUEUED is an explicit retry;
+#: RUNNING -> RUNNING is a redelivered message that takes over with a new token.
+NEXT: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset(
+        {Status.RUNNING, Status.CANCELED, Status.EXPIRED, Status.FAILED, Status.WITHDRAWN},
+    ),
+    Status.RUNNING: frozenset(
+        {Status.RUNNING, Status.QUEUED, Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED},
+    ),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset({Status.QUEUED}),
+    Status.CANCELED: frozenset({Status.QUEUED}),
+    Status.EXPIRED: frozenset({Status.QUEUED}),
+    Status.WITHDRAWN: frozenset(),
+}
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission, as the store needs to know it."""
+
+    id: str
+    tenant: str
+    #: The lane's queue, `<pool>.<model>.<version>.<lane>`.
+    queue: str
+    #: The queue message, JSON.
+    message: bytes
+    created_ms: int
+    #: Not started by then: expired. 0: waits for ever.
+    start_by_ms: int
+    #: How long the record outlives its terminal state.
+    result_ttl_s: int
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One job's record. Times are milliseconds since the epoch; 0 is "not yet"."""
+
+    id: str
+    tenant: str
+    queue: str
+    status: Status
+    message: bytes
+    created_ms: int
+    start_by_ms: int = 0
+    result_ttl_s: int = 0
+    #: Executions so far, and the fencing token: a commit must name the newest.
+    attempt: int = 0
+    #: Executions that ended with the process that ran them.
+    losses: int = 0
+    #: Executions that ended with an error of the model.
+    failures: int = 0
+    queued_ms: int = 0
+    started_ms: int = 0
+    completed_ms: int = 0
+    #: A retry waits until then.
+    not_before_ms: int = 0
+    cancel_requested: bool = False
+    #: Why the contents are gone: "" (they are not), "deleted" or "expired".
+    erased: str = ""
+    expires_ms: int = 0
+    #: Outcome: JSON inline, or the key of an object that holds the JSON.
+    outputs: bytes | None = None
+    outputs_key: str = ""
+    #: A problem document, JSON.
+    error: bytes | None = None
+    queue_ms: float = 0.0
+    compute_ms: float = 0.0
+    batch_size: int = 0
+    device: str = ""
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @classmethod
+    def from_hash(cls, id: str, fields: dict[bytes, bytes]) -> "Job":
+        """The record as a Redis hash holds it: every field's text, decoded by the field's type."""
+        values: dict[str, object] = {"id": id}
+        for name, read in READ.items():
+            text = fields.get(name.encode())
+            if text is not None:
+                values[name] = read(text)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _flag(text: bytes) -> bool:
+    return text == b"1"
+
+
+def _text(text: bytes) -> str:
+    return text.decode()
+
+
+def _status(text: bytes) -> Status:
+    return Status(text.decode())
+
+
+#: How each field of the hash is read.
+READ = {
+    "tenant": _text, "queue": _text, "status": _status, "message": bytes, "created_ms": int,
+    "start_by_ms": int, "result_ttl_s": int, "attempt": int, "losses": int, "failures": int,
+    "queued_ms": int, "started_ms": int, "completed_ms": int, "not_before_ms": int,
+    "cancel_requested": _flag, "erased": _text, "expires_ms": int, "outputs": bytes,
+    "outputs_key": _text, "error": bytes, "queue_ms": float, "compute_ms": float,
+    "batch_size": int, "device": _text,
+}  # fmt: skip

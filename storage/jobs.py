@@ -1,0 +1,311 @@
+"""The job store: records in Redis, changed only by the Lua scripts beside this file.
+
+Redis knows what happened to a job; the broker knows who works on it. Every change checks the state
+it comes from and, where a worker asks, the attempt token, in one script: two that race have one winner.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+import redis
+
+from storage import keys
+from storage.connection import store_errors
+from storage.job import Job, NewJob, Status
+from storage.scripts import Call, Scripts
+
+#: How long an Idempotency-Key is remembered, seconds.
+IDEMPOTENCY_TTL_S = 24 * 3600
+#: How long a deleted or expired job still answers 410, seconds.
+TOMBSTONE_S = 7 * 24 * 3600
+#: How long a withdrawn submission is remembered, so that its message is dropped should it have arrived, seconds.
+WITHDRAWN_S = 24 * 3600
+
+
+class Creation(NamedTuple):
+    #: "created", "exists" (this id is known), "same" (this Idempotency-Key made the job `id`), "mismatch" or "full".
+    verdict: str
+    #: The job's id, or the depth of a full queue.
+    detail: str
+
+
+class Verdict(StrEnum):
+    """What a claim answers."""
+
+    RUN = "run"
+    #: There is no record: create it from the message, then claim again.
+    MISSING = "missing"
+    #: Terminal, or erased: drop the message.
+    DONE = "done"
+    #: Someone else runs it and the broker did not redeliver: this message is one too many.
+    DUPLICATE = "duplicate"
+    #: It waits for a retry that the relay will publish: drop the message.
+    EARLY = "early"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    #: It lost the process that ran it too often; it failed.
+    LOST = "lost"
+
+
+class Claim(NamedTuple):
+    verdict: Verdict
+    token: int
+
+
+class Want(NamedTuple):
+    """A claim asked for."""
+
+    id: str
+    queue: str
+    redelivered: bool
+    #: Names this delivery: a claim asked again by its own holder (its answer was lost) is answered alike.
+    holder: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution's end, as the worker commits it."""
+
+    id: str
+    queue: str
+    token: int
+    status: Status
+    outputs: bytes = b""
+    outputs_key: str = ""
+    error: bytes = b""
+    compute_ms: float = 0.0
+    failures: int = 0
+    losses: int = 0
+
+
+class Return(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution given back to the queue."""
+
+    id: str
+    queue: str
+    token: int
+    #: 0: its message goes back to the broker at once.
+    not_before_ms: int = 0
+    failures: int = 0
+    losses: int = 0
+
+
+class Page(NamedTuple):
+    jobs: list[Job]
+    #: Where the next page begins, or "" at the end.
+    cursor: str
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class JobStore:
+    """Records of jobs. Every method raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, client: "redis.Redis", *, now_ms: Callable[[], int] = wall_ms) -> None:
+        self._client = client
+        self._scripts = Scripts(client)
+        self._now_ms = now_ms
+
+    # -- submitting ---------------------------------------------------------------------------------------------
+
+    def create(self, job: NewJob, *, queue_limit: int = 0, idempotency_key: str = "", body: str = "") -> Creation:
+        """Make the record, unless its id or its tenant's Idempotency-Key is known; `body` is the body's digest."""
+        call = self._create(job, queue_limit=queue_limit, idempotency_key=idempotency_key, body=body)
+        with store_errors():
+            verdict, detail = self._scripts.run(call)
+        return Creation(verdict.decode(), detail.decode())
+
+    def create_all(self, jobs: Iterable[tuple[NewJob, int]]) -> list[Creation]:
+        """Make many records in one round trip; with each job its queue's limit."""
+        with store_errors():
+            answers = self._scripts.run_all(self._create(job, queue_limit=limit) for job, limit in jobs)
+        return [Creation(verdict.decode(), detail.decode()) for verdict, detail in answers]
+
+    def _create(self, job: NewJob, *, queue_limit: int, idempotency_key: str = "", body: str = "") -> Call:
+        return Call(
+            "create",
+            (
+                keys.job(job.id), keys.tenant_jobs(job.tenant), keys.waiting(job.queue), keys.DUE,
+                keys.idempotency(job.tenant, idempotency_key) if idempotency_key else "",
+            ),
+            (
+                job.id, job.tenant, job.queue, job.message, job.created_ms, job.start_by_ms, job.result_ttl_s,
+                queue_limit, body, IDEMPOTENCY_TTL_S,
+            ),
+        )  # fmt: skip
+
+    def withdraw(self, job: NewJob) -> Status | None:
+        """Take back a submission that the broker did not confirm; the status tells whether a worker was faster."""
+        call = Call(
+            "withdraw",
+            (keys.job(job.id), keys.tenant_jobs(job.tenant), keys.waiting(job.queue), keys.DUE),
+            (job.id, WITHDRAWN_S),
+        )
+        return self._status(call)
+
+    def confirm(self, id: str) -> None:
+        """Note that the broker confirmed a submission that others may be waiting on (same Idempotency-Key)."""
+        with store_errors():
+            self._client.hset(keys.job(id), "confirmed", "1")
+
+    def confirmed(self, id: str) -> bool:
+        """Whether the submission is known to have reached the broker."""
+        with store_errors():
+            confirmed, attempt, status = self._client.hmget(keys.job(id), ["confirmed", "attempt", "status"])
+        return bool(confirmed or attempt) or (status is not None and status != b"queued")
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def get(self, id: str) -> Job | None:
+        """The record, or None where there is none (never was, or its tombstone is gone)."""
+        with store_errors():
+            fields = self._client.hgetall(keys.job(id))
+        return Job.from_hash(id, fields) if fields.get(b"tenant") and fields[b"status"] != b"withdrawn" else None
+
+    def page(self, tenant: str, *, after: str = "", limit: int) -> Page:
+        """A tenant's jobs, newest first, that come after the id `after`."""
+        top = f"({after}" if after else "+"
+        with store_errors():
+            ids = [
+                id.decode()
+                for id in self._client.zrevrangebylex(keys.tenant_jobs(tenant), top, "-", start=0, num=limit)
+            ]
+            pipe = self._client.pipeline(transaction=False)
+            for id in ids:
+                pipe.hgetall(keys.job(id))
+            records = pipe.execute() if ids else []
+        jobs = [Job.from_hash(id, fields) for id, fields in zip(ids, records, strict=True) if fields.get(b"tenant")]
+        return Page(jobs, ids[-1] if len(ids) == limit else "")
+
+    def position(self, job: Job) -> int | None:
+        """How many jobs of the same lane are before this one, plus one; None when it does not wait."""
+        with store_errors():
+            rank: int | None = self._client.zrank(keys.waiting(job.queue), job.id)
+        return None if rank is None else rank + 1
+
+    def depths(self, queues: Sequence[str]) -> list[int]:
+        """How many jobs wait in each of the queues."""
+        with store_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for queue in queues:
+                pipe.zcard(keys.waiting(queue))
+            return list(pipe.execute())
+
+    def counters(self) -> dict[str, int]:
+        """Jobs by terminal state, and `stale_commits`, since the store began."""
+        with store_errors():
+            return {name.decode(): int(count) for name, count in self._client.hgetall(keys.COUNTERS).items()}
+
+    # -- working ------------------------------------------------------------------------------------------------
+
+    def claim_all(
+        self, wants: Sequence[Want], *, device: str, losses_allowed: int, lost_error: bytes
+    ) -> list[Claim]:
+        """Take the jobs of one batch; each answer says whether to run it, and under which token."""
+        now = self._now_ms()
+        calls = [
+            Call(
+                "claim",
+                self._keys(want.id, want.queue),
+                (want.id, now, int(want.redelivered), len(wants), device, losses_allowed, lost_error, want.holder),
+            )
+            for want in wants
+        ]
+        with store_errors():
+            answers = self._scripts.run_all(calls)
+        return [Claim(Verdict(answer[0].decode()), int(answer[1]) if len(answer) > 1 else 0) for answer in answers]
+
+    def finish_all(self, outcomes: Sequence[Outcome]) -> list[str]:
+        """Commit; each answer is the status that stands now, or "stale" where another attempt holds the job."""
+        now = self._now_ms()
+        calls = [
+            Call(
+                "finish",
+                self._keys(one.id, one.queue),
+                (
+                    one.id, now, one.token, one.status.value, one.outputs, one.outputs_key, one.error,
+                    round(one.compute_ms, 3), one.failures, one.losses,
+                ),
+            )
+            for one in outcomes
+        ]  # fmt: skip
+        with store_errors():
+            return [answer.decode() for answer in self._scripts.run_all(calls)]
+
+    def requeue_all(self, returns: Sequence[Return]) -> list[str]:
+        """Give executions back; each answer is "queued", "canceled" or "stale"."""
+        now = self._now_ms()
+        calls = [
+            Call(
+                "requeue",
+                self._keys(one.id, one.queue),
+                (one.id, now, one.token, one.not_before_ms, one.failures, one.losses),
+            )
+            for one in returns
+        ]
+        with store_errors():
+            return [answer.decode() for answer in self._scripts.run_all(calls)]
+
+    # -- asked for by a client, or by time ----------------------------------------------------------------------
+
+    def cancel(self, job: Job) -> Status | None:
+        """Cancel; the status after the call (`running`: flagged, it will end as canceled)."""
+        return self._status(Call("cancel", self._keys(job.id, job.queue), (job.id, self._now_ms())))
+
+    def expire(self, job: Job) -> Status | None:
+        """End a queued job whose time to start has passed."""
+        return self._status(Call("expire", self._keys(job.id, job.queue), (job.id, self._now_ms())))
+
+    def retry(self, job: Job, *, start_by_ms: int) -> str:
+        """Queue a job that ended badly again; the answer is its status before ("missing", "erased" otherwise)."""
+        keys_ = (keys.job(job.id), keys.waiting(job.queue), keys.DUE)
+        with store_errors():
+            answer: bytes = self._scripts.run(Call("retry", keys_, (job.id, self._now_ms(), start_by_ms)))
+        return answer.decode()
+
+    def release(self, id: str) -> tuple[str, bytes] | None:
+        """Let a retry that is due be claimed again; its queue and message, or None when it no longer waits."""
+        with store_errors():
+            answer = self._scripts.run(Call("release", (keys.job(id),), ()))
+        return (answer[0].decode(), answer[1]) if answer else None
+
+    def erase(self, job: Job, *, reason: str) -> str:
+        """Erase inputs and outputs, leaving a tombstone; `reason` is "deleted" or "expired"."""
+        call = Call(
+            "erase",
+            (*self._keys(job.id, job.queue), keys.tenant_jobs(job.tenant)),
+            (job.id, self._now_ms(), reason, TOMBSTONE_S),
+        )
+        with store_errors():
+            answer = self._scripts.run(call)
+        return str(answer[0].decode())
+
+    # -- what is due --------------------------------------------------------------------------------------------
+
+    def due(self, *, limit: int) -> list[str]:
+        """Members of the due set whose time has come, `<kind>:<id>`, oldest first; they stay until `settle`."""
+        with store_errors():
+            members = self._client.zrangebyscore(keys.DUE, 0, self._now_ms(), start=0, num=limit)
+        return [member.decode() for member in members]
+
+    def settle(self, member: str) -> None:
+        """Take a member out of the due set: what it stood for is done."""
+        with store_errors():
+            self._client.zrem(keys.DUE, member)
+
+    def schedule(self, member: str, *, at_ms: int) -> None:
+        """Put a member into the due set."""
+        with store_errors():
+            self._client.zadd(keys.DUE, {member: at_ms})
+
+    def _keys(self, id: str, queue: str) -> tuple[str, ...]:
+        return (keys.job(id), keys.waiting(queue), keys.DUE, keys.DONE, keys.COUNTERS)
+
+    def _status(self, call: Call) -> Status | None:
+        with store_errors():
+            answer: bytes = self._scripts.run(call)
+        return None if answer == b"missing" else Status(answer.decode())

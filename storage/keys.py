@@ -1,0 +1,36 @@
+"""The names of everything Penstock keeps in Redis. One place, so that an ACL can be written from it."""
+
+#: Every key and channel begins with this.
+PREFIX = "penstock:"
+#: Sorted set of what is due later: score milliseconds, member `<kind>:<id>`.
+DUE = PREFIX + "due"
+#: Channel that carries the id of each job that reached a terminal state.
+DONE = PREFIX + "done"
+#: Sorted set of worker names by the time their last sign of life runs out.
+WORKERS = PREFIX + "workers"
+#: Hash of API keys: SHA-256 of the key -> JSON of what it may do.
+API_KEYS = PREFIX + "keys"
+#: Hash of counters: jobs by terminal state, refused commits.
+COUNTERS = PREFIX + "counters"
+
+
+def job(id: str) -> str:
+    return PREFIX + "job:" + id
+
+
+def tenant_jobs(tenant: str) -> str:
+    """Sorted set of a tenant's job ids; equal scores, so that ids (ULIDs) sort by time."""
+    return PREFIX + "jobs:" + tenant
+
+
+def waiting(queue: str) -> str:
+    """Sorted set of the ids that wait in one lane's queue, by the time they were queued."""
+    return PREFIX + "waiting:" + queue
+
+
+def idempotency(tenant: str, digest: str) -> str:
+    return PREFIX + "idem:" + tenant + ":" + digest
+
+
+def worker(name: str) -> str:
+    return PREFIX + "worker:" + name

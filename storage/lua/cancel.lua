@@ -1,0 +1,12 @@
+-- cancel: a queued job ends at once, a running one is flagged; whoever commits it next sees the flag.
+-- KEYS job, waiting, due, done channel, counters
+-- ARGV id, now_ms
+-- Returns the status after the call, or "missing"
+local status = redis.call("HGET", KEYS[1], "status")
+if not status then return "missing" end
+if status == "queued" then
+  terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "canceled", tonumber(ARGV[2]))
+  return "canceled"
+end
+if status == "running" then redis.call("HSET", KEYS[1], "cancel_requested", "1") end
+return status

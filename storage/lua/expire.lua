@@ -1,0 +1,13 @@
+-- expire: a queued job whose time to start has passed ends.
+-- KEYS job, waiting, due, done channel, counters
+-- ARGV id, now_ms
+-- Returns the status after the call, or "missing"
+local held = redis.call("HMGET", KEYS[1], "status", "start_by_ms")
+redis.call("ZREM", KEYS[3], "expire:" .. ARGV[1])
+if not held[1] then return "missing" end
+local start_by = tonumber(held[2]) or 0
+if held[1] == "queued" and start_by > 0 and tonumber(ARGV[2]) >= start_by then
+  terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "expired", tonumber(ARGV[2]))
+  return "expired"
+end
+return held[1]

@@ -1,0 +1,18 @@
+-- retry: a client sends a job that failed, expired or was canceled back to the queue under its id.
+-- KEYS job, waiting, due
+-- ARGV id, now_ms, start_by_ms
+-- Returns the status before the call, or "missing"; the relay publishes the message
+local held = redis.call("HMGET", KEYS[1], "status", "erased")
+local status = held[1]
+if not status or status == "withdrawn" then return "missing" end
+if held[2] and held[2] ~= "" then return "erased" end
+if status ~= "failed" and status ~= "canceled" and status ~= "expired" then return status end
+redis.call("HDEL", KEYS[1], "error", "outputs", "outputs_key", "cancel_requested", "completed_ms", "expires_ms",
+  "started_ms", "failures", "losses", "compute_ms", "queue_ms")
+redis.call("HSET", KEYS[1], "status", "queued", "queued_ms", ARGV[2], "not_before_ms", ARGV[2], "start_by_ms", ARGV[3])
+redis.call("PERSIST", KEYS[1])
+redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1])
+redis.call("ZADD", KEYS[3], ARGV[2], "retry:" .. ARGV[1])
+if ARGV[3] ~= "0" then redis.call("ZADD", KEYS[3], ARGV[3], "expire:" .. ARGV[1]) end
+redis.call("ZADD", KEYS[2], ARGV[2], ARGV[1])
+return status

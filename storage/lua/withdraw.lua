@@ -1,0 +1,16 @@
+-- withdraw: the broker did not take the message and the client is told so; should the message have
+-- arrived all the same, the worker finds this and drops it.
+-- KEYS job, tenant's list, waiting, due
+-- ARGV id, seconds to remember
+-- Returns "withdrawn", or the status when a worker was faster (then the job was accepted after all)
+local held = redis.call("HMGET", KEYS[1], "status", "attempt")
+if held[1] == "queued" and not held[2] then
+  redis.call("HSET", KEYS[1], "status", "withdrawn")
+  redis.call("HDEL", KEYS[1], "message")
+  redis.call("EXPIRE", KEYS[1], ARGV[2])
+  redis.call("ZREM", KEYS[2], ARGV[1])
+  redis.call("ZREM", KEYS[3], ARGV[1])
+  redis.call("ZREM", KEYS[4], "expire:" .. ARGV[1])
+  return "withdrawn"
+end
+return held[1] or "missing"

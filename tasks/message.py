@@ -1,0 +1,102 @@
+"""The queue message: JSON under a versioned schema that any AMQP client can write (docs/messages.md)."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from ulid import ULID
+
+from errors import Fault, InvalidInput, MalformedBody
+from storage.job import NewJob
+from tasks.topology import queue_name
+
+#: The schema's version; a message of another one is refused by the worker.
+VERSION = 1
+CONTENT_TYPE = "application/json"
+
+Lane = Literal["high", "normal", "low"]
+
+
+class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
+    url: str
+    events: tuple[str, ...] = ("job.completed",)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job as it lies in the queue. `inputs` stays raw JSON until an executor reads it."""
+
+    v: int = VERSION
+    id: str
+    model: str
+    #: The concrete version; a job is pinned to one when it is accepted.
+    version: str
+    inputs: msgspec.Raw
+    pool: str = "cpu"
+    priority: Lane = "normal"
+    tenant: str = "local"
+    parameters: dict[str, Any] = {}
+    #: Milliseconds since the epoch; 0: the worker takes the time it sees the message first.
+    created_ms: int = 0
+    queue_ttl_s: float | None = None
+    #: None: the model's own limit.
+    timeout_s: float | None = None
+    #: Not started by then (RFC 3339): expired.
+    deadline: datetime | None = None
+    max_attempts: int = 3
+    result_ttl_s: int = 86_400
+    metadata: dict[str, Any] = {}
+    webhook: Webhook | None = None
+    traceparent: str = ""
+    #: Rows of the job, where the sender counted them.
+    rows: int = 1
+
+    @property
+    def queue(self) -> str:
+        return queue_name(self.pool, self.model, self.version, self.priority)
+
+    def encode(self) -> bytes:
+        return _encoder.encode(self)
+
+    def start_by_ms(self, now_ms: int) -> int:
+        """When the job must have started: the earlier of its queue TTL and its deadline, or 0."""
+        limits = []
+        if self.queue_ttl_s is not None:
+            limits.append(now_ms + round(self.queue_ttl_s * 1000))
+        if self.deadline is not None:
+            limits.append(round(self.deadline.timestamp() * 1000))
+        return min(limits, default=0)
+
+    def record(self, body: bytes, *, now_ms: int) -> NewJob:
+        """The job record that belongs to this message, whose encoded form is `body`."""
+        created = self.created_ms or now_ms
+        return NewJob(
+            id=self.id,
+            tenant=self.tenant,
+            queue=self.queue,
+            message=body,
+            created_ms=created,
+            start_by_ms=self.start_by_ms(created),
+            result_ttl_s=self.result_ttl_s,
+        )
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Message)
+
+
+def new_id() -> str:
+    """A job id: sorts by time (ULID)."""
+    return "job_" + str(ULID())
+
+
+def decode(body: bytes) -> Message:
+    """Read a message; raises MalformedBody when it is no JSON, InvalidInput when the schema forbids it."""
+    try:
+        message = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"the message does not fit schema version {VERSION}: {error}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedBody(f"the message is not JSON: {error}") from error
+    if message.v != VERSION:
+        raise InvalidInput(f"message schema version {message.v} is not {VERSION}", faults=[Fault("#/v", "unknown")])
+    return message

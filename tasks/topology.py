@@ -1,0 +1,63 @@
+"""What the broker holds: one exchange for jobs, three lanes a model version and pool, one place for the dead.
+
+Declared by `penstock topology`, by each worker for its models, and by a gateway's publisher; declaring
+twice is harmless as all of them read it from here.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kombu import Connection, Exchange, Queue
+
+EXCHANGE = "penstock.jobs"
+DEAD_EXCHANGE = "penstock.dead"
+DEAD_QUEUE = "penstock.dead"
+#: Lanes in the order they are served; three queues, since quorum queues know no priorities before RabbitMQ 4.3.
+LANES = ("high", "normal", "low")
+#: Deliveries after which the broker gives a message up. The last resort: the worker counts losses itself and
+#: gives up earlier, but a consumer that dies is charged for everything it had prefetched.
+DELIVERY_LIMIT = 100
+#: Messages a lane holds; the gateway's own limit (the manifest's `limits.queue`) answers first, with 429.
+MAX_LENGTH = 1_000_000
+
+_jobs = Exchange(EXCHANGE, type="topic", durable=True)
+_dead = Exchange(DEAD_EXCHANGE, type="fanout", durable=True)
+
+
+def queue_name(pool: str, model: str, version: str, lane: str) -> str:
+    """Routing key and queue name of one lane."""
+    return f"{pool}.{model}.{version}.{lane}"
+
+
+def lane_queue(name: str) -> Queue:
+    arguments: dict[str, Any] = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": DEAD_EXCHANGE,
+        "x-dead-letter-strategy": "at-least-once",
+        # reject-publish is also what at-least-once dead lettering requires.
+        "x-overflow": "reject-publish",
+        "x-max-length": MAX_LENGTH,
+    }
+    return Queue(name, exchange=_jobs, routing_key=name, durable=True, queue_arguments=arguments)
+
+
+def dead_queue() -> Queue:
+    return Queue(
+        DEAD_QUEUE, exchange=_dead, routing_key="", durable=True, queue_arguments={"x-queue-type": "quorum"}
+    )
+
+
+def declare(connection: Connection, queues: Iterable[str]) -> list[str]:
+    """Declare everything the queues named need; returns the names declared."""
+    names = []
+    with connection.channel() as channel:
+        for queue in (dead_queue(), *map(lane_queue, queues)):
+            queue(channel).declare()
+            names.append(queue.name)
+    return names
+
+
+def is_amqp(connection: Connection) -> bool:
+    """True on RabbitMQ; False on the embedded store, where a queue is a Redis list."""
+    return bool(connection.transport.driver_type == "amqp")
