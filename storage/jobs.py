@@ -52,7 +52,9 @@ class Verdict(StrEnum):
 
 class Claim(NamedTuple):
     verdict: Verdict
-    token: int
+    token: int = 0
+    #: Executions that ended with an error of the model, before this one.
+    failures: int = 0
 
 
 class Want(NamedTuple):
@@ -217,7 +219,7 @@ class JobStore:
         ]
         with store_errors():
             answers = self._scripts.run_all(calls)
-        return [Claim(Verdict(answer[0].decode()), int(answer[1]) if len(answer) > 1 else 0) for answer in answers]
+        return [Claim(Verdict(answer[0].decode()), *map(int, answer[1:])) for answer in answers]
 
     def finish_all(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Commit; each answer is the status that stands now, or "stale" where another attempt holds the job."""

@@ -1,20 +1,25 @@
 """The queue message: JSON under a versioned schema that any AMQP client can write (docs/messages.md)."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from ulid import ULID
 
 from errors import Fault, InvalidInput, MalformedBody
 from storage.job import NewJob
-from tasks.topology import queue_name
 
 #: The schema's version; a message of another one is refused by the worker.
 VERSION = 1
 CONTENT_TYPE = "application/json"
 
 Lane = Literal["high", "normal", "low"]
+#: Lanes in the order they are served; three queues, since quorum queues know no priorities before RabbitMQ 4.3.
+LANES: tuple[Lane, ...] = ("high", "normal", "low")
+
+#: Names that become part of a queue's, a key's or an object's name.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)]
 
 
 class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,29 +31,29 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job as it lies in the queue. `inputs` stays raw JSON until an executor reads it."""
 
     v: int = VERSION
-    id: str
-    model: str
+    id: Name
+    model: Name
     #: The concrete version; a job is pinned to one when it is accepted.
-    version: str
+    version: Name
     inputs: msgspec.Raw
-    pool: str = "cpu"
+    pool: Name = "cpu"
     priority: Lane = "normal"
-    tenant: str = "local"
+    tenant: Name = "local"
     parameters: dict[str, Any] = {}
     #: Milliseconds since the epoch; 0: the worker takes the time it sees the message first.
     created_ms: int = 0
-    queue_ttl_s: float | None = None
+    queue_ttl_s: Seconds | None = None
     #: None: the model's own limit.
-    timeout_s: float | None = None
+    timeout_s: Seconds | None = None
     #: Not started by then (RFC 3339): expired.
     deadline: datetime | None = None
-    max_attempts: int = 3
-    result_ttl_s: int = 86_400
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    result_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = 86_400
     metadata: dict[str, Any] = {}
     webhook: Webhook | None = None
     traceparent: str = ""
     #: Rows of the job, where the sender counted them.
-    rows: int = 1
+    rows: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     @property
     def queue(self) -> str:
@@ -82,6 +87,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
+
+
+def queue_name(pool: str, model: str, version: str, lane: str) -> str:
+    """Routing key and queue name of one lane."""
+    return f"{pool}.{model}.{version}.{lane}"
 
 
 def new_id() -> str:

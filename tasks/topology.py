@@ -12,8 +12,6 @@ from kombu import Connection, Exchange, Queue
 EXCHANGE = "penstock.jobs"
 DEAD_EXCHANGE = "penstock.dead"
 DEAD_QUEUE = "penstock.dead"
-#: Lanes in the order they are served; three queues, since quorum queues know no priorities before RabbitMQ 4.3.
-LANES = ("high", "normal", "low")
 #: Deliveries after which the broker gives a message up. The last resort: the worker counts losses itself and
 #: gives up earlier, but a consumer that dies is charged for everything it had prefetched.
 DELIVERY_LIMIT = 100
@@ -22,11 +20,6 @@ MAX_LENGTH = 1_000_000
 
 _jobs = Exchange(EXCHANGE, type="topic", durable=True)
 _dead = Exchange(DEAD_EXCHANGE, type="fanout", durable=True)
-
-
-def queue_name(pool: str, model: str, version: str, lane: str) -> str:
-    """Routing key and queue name of one lane."""
-    return f"{pool}.{model}.{version}.{lane}"
 
 
 def lane_queue(name: str) -> Queue:

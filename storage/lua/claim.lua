@@ -2,14 +2,14 @@
 -- KEYS job, waiting, due, done channel, counters
 -- ARGV id, now_ms, redelivered ("1"), batch size, device, losses allowed, error for too many losses (JSON),
 --      holder: names this delivery, so that a claim whose answer was lost can be asked again
--- Returns {"run", token} or {"missing"|"done"|"duplicate"|"early"|"expired"|"canceled"|"lost"}
+-- Returns {"run", token, failures so far} or {"missing"|"done"|"duplicate"|"early"|"expired"|"canceled"|"lost"}
 local now = tonumber(ARGV[2])
 local held = redis.call("HMGET", KEYS[1], "status", "start_by_ms", "not_before_ms", "cancel_requested", "losses", "queued_ms",
-  "holder", "attempt")
+  "holder", "attempt", "failures")
 local status = held[1]
 if not status then return {"missing"} end
 if status == "running" then
-  if held[7] == ARGV[8] then return {"run", tonumber(held[8])} end
+  if held[7] == ARGV[8] then return {"run", tonumber(held[8]), tonumber(held[9]) or 0} end
   if ARGV[3] ~= "1" then return {"duplicate"} end
   if held[4] == "1" then
     terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "canceled", now)
@@ -37,4 +37,4 @@ end
 local token = redis.call("HINCRBY", KEYS[1], "attempt", 1)
 redis.call("HSET", KEYS[1], "status", "running", "started_ms", ARGV[2], "batch_size", ARGV[4], "device", ARGV[5],
   "holder", ARGV[8], "queue_ms", now - (tonumber(held[6]) or now))
-return {"run", token}
+return {"run", token, tonumber(held[9]) or 0}

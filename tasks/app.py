@@ -1,0 +1,63 @@
+"""The Celery app: the engine of workers and orchestrator (`celery -A tasks.app`).
+
+Jobs never are Celery tasks: a worker's bootstep consumes the lanes by itself. Celery gives the processes their
+connection life, signals and remote control, and runs what orchestrates.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from settings import Settings
+
+#: Celery's own queues. Classic: nothing that matters lies in them, and a quorum queue would make Celery declare
+#: its 28 delay queues.
+WORKER_QUEUE = "penstock.worker"
+ORCHESTRATOR_QUEUE = "penstock.orchestrator"
+#: Embedded: seconds after which a message of a worker that died is delivered again. A worker that lives keeps its
+#: messages by renewing them (workers/lane.py), so this need not exceed the longest job.
+VISIBILITY_TIMEOUT_S = 10
+
+
+def transport_options(settings: Settings) -> dict[str, Any]:
+    """Options of the connection that consumes."""
+    if not settings.embedded:
+        return {}
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "unacked_restore_limit": 1000,
+        # Ours are three queues, not one with priorities: one list a queue.
+        "priority_steps": [0],
+    }
+
+
+def make_app(settings: Settings) -> Celery:
+    app = Celery("penstock")
+    app.conf.update(
+        broker_url=settings.queue_url,
+        broker_transport_options=transport_options(settings),
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_heartbeat=30,
+        task_queues=[Queue(name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE)],
+        task_default_queue=ORCHESTRATOR_QUEUE,
+        task_create_missing_queues=False,
+        accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        worker_send_task_events=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    return app
+
+
+#: Reads the environment at import, since `celery -A tasks.app` has no other way in.
+app = make_app(Settings.from_env(os.environ))

@@ -1,0 +1,125 @@
+"""What is due: retries published when their delay is over, queued jobs expired, results and objects erased.
+
+Nothing waits in the broker with a countdown. What must happen later stands in one sorted set in Redis
+(storage.keys.DUE); this relay looks there about twice a second. Several may run: a lock lets one at a time work,
+and every step may be done twice without harm.
+"""
+
+import logging
+import threading
+import uuid
+from typing import Any
+
+import redis
+from celery import bootsteps
+from redis.exceptions import LockError, RedisError
+
+from errors import PenstockError
+from storage import keys
+from storage.jobs import JobStore
+from storage.objects import Objects
+from tasks.publisher import Outgoing, Publisher
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+#: How long the lock outlives a relay that died, seconds.
+LOCK_S = 10
+#: Members worked on in one tick.
+LIMIT = 500
+
+
+class Relay:
+    def __init__(self, jobs: JobStore, objects: Objects, publisher: Publisher) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._publisher = publisher
+
+    def tick(self) -> int:
+        """Do what is due; returns how many members were settled."""
+        members = self._jobs.due(limit=LIMIT)
+        retries = [member for member in members if member.startswith("retry:")]
+        settled = self._publish(retries)
+        for member in members:
+            kind, _, id = member.partition(":")
+            if kind == "expire":
+                self._expire(id)
+            elif kind == "erase":
+                self._erase(id)
+            elif kind == "object":
+                self._objects.delete(id)
+            if kind != "retry":
+                self._jobs.settle(member)
+                settled += 1
+        return settled
+
+    def _publish(self, members: list[str]) -> int:
+        released = [(member, self._jobs.release(member.partition(":")[2])) for member in members]
+        outgoing = [Outgoing(got[0], member.partition(":")[2], got[1]) for member, got in released if got]
+        answers = iter(self._publisher.publish(outgoing) if outgoing else [])
+        settled = 0
+        for member, got in released:
+            # Out of the set only after the broker has it: a crash publishes again, it never loses.
+            error = next(answers) if got else None
+            if error is None:
+                self._jobs.settle(member)
+                settled += 1
+        return settled
+
+    def _expire(self, id: str) -> None:
+        job = self._jobs.get(id)
+        if job is not None:
+            self._jobs.expire(job)
+
+    def _erase(self, id: str) -> None:
+        job = self._jobs.get(id)
+        if job is not None:
+            self._objects.delete_prefix(f"{job.tenant}/jobs/{id}/")
+            self._jobs.erase(job, reason="expired")
+
+
+class RelayThread:
+    """Ticks while it holds the farm's relay lock."""
+
+    def __init__(self, relay: Relay, client: "redis.Redis") -> None:
+        self._relay = relay
+        self._lock = client.lock(keys.PREFIX + "relay", timeout=LOCK_S, blocking=False, thread_local=False)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"relay-{uuid.uuid4().hex[:6]}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK_S):
+            try:
+                if self._lock.owned():
+                    self._lock.reacquire()
+                elif not self._lock.acquire():
+                    continue
+                self._relay.tick()
+            # A part of the farm is away, or another relay took over: what is due stays due.
+            except (PenstockError, RedisError, LockError) as error:
+                log.warning("relay could not work", extra={"reason": str(error)})
+        try:
+            if self._lock.owned():
+                self._lock.release()
+        except (RedisError, LockError) as error:
+            log.info("relay lock left to run out", extra={"reason": str(error)})
+
+
+def relay_step(thread: RelayThread) -> type[Any]:
+    """The bootstep that runs `thread` for as long as the orchestrator's Celery worker lives."""
+
+    class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        def start(self, worker: Any) -> None:
+            thread.start()
+
+        def stop(self, worker: Any) -> None:
+            thread.stop()
+
+    return RelayStep
