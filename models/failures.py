@@ -1,0 +1,38 @@
+"""What a model raised, as an error a client can read."""
+
+import logging
+
+from errors import ModelError, OutOfMemory, PenstockError
+
+log = logging.getLogger(__name__)
+
+#: How allocators of torch, ONNX Runtime, CUDA and C++ say that there is no memory left.
+OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad allocation")
+#: Longest detail taken from a foreign exception, in characters.
+MAX_DETAIL = 500
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether running fewer rows may help."""
+    if isinstance(error, (MemoryError, OutOfMemory)):
+        return True
+    # torch.OutOfMemoryError by name: only the torch runtime may import torch.
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def translate(error: BaseException, model: str) -> PenstockError:
+    """The error of our tree for whatever a handler or a runtime raised; the stack trace goes to the log only."""
+    if isinstance(error, PenstockError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(f"model {model!r} ran out of memory on this job alone")
+    log.error("model raised", extra={"model": model, "error": repr(error)[:MAX_DETAIL]}, exc_info=error)
+    return ModelError(described(error))
+
+
+def described(error: BaseException) -> str:
+    """`TypeName: message`, cut and on one line's worth of characters."""
+    message = str(error)[:MAX_DETAIL]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,0 +1,75 @@
+"""A model made ready in this process: what an executor holds.
+
+model = load(catalog.get("minilm"), "cpu")
+model.warm_up()
+outcomes = model.run([Call(decode(model.manifest, inputs, fetch), parameters), ...])
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from errors import LoadError, ManifestError, PenstockError
+from models import arrays, handler
+from models.arrays import Batch
+from models.catalog import Entry
+from models.failures import described
+from models.handler import Handler
+from models.running import Call, Outcome, Run
+from models.runtimes import RUNTIMES
+
+
+class Runtime(Protocol):
+    """What a module of `models.runtimes` gives from its `load(entry, device, handler)`."""
+
+    def predict(self, tensors: Batch) -> object:
+        """Outputs by name for a whole batch; may raise anything."""
+
+
+class LoadedModel:
+    """One version of a model on one device. Not thread-safe: an executor runs one batch at a time."""
+
+    def __init__(self, entry: Entry, device: str, runtime: Runtime, steps: Handler) -> None:
+        self.entry = entry
+        self.manifest = entry.manifest
+        self.device = device
+        self.runtime = runtime
+        self.handler = steps
+
+    def run(self, calls: Sequence[Call]) -> list[Outcome]:
+        """An outcome for each call, in order: outputs by name, or the error that this call alone ended with."""
+        return Run(self.manifest, self.handler, self.runtime.predict, calls).outcomes()
+
+    def warm_up(self) -> None:
+        """Run the manifest's example, if it has one; raises LoadError where that fails."""
+        if self.manifest.example is None:
+            return
+        call = Call(arrays.decode(self.manifest, self.manifest.example, refuse))
+        (outcome,) = self.run([call])
+        if isinstance(outcome, PenstockError):
+            raise LoadError(f"{title(self.entry)}: its example fails: {outcome.detail}") from outcome
+
+
+def load(entry: Entry, device: str) -> LoadedModel:
+    """Load a model onto `device` (`cpu`, `cuda` or `cuda:1`); raises LoadError, whatever the cause."""
+    try:
+        module = RUNTIMES[entry.manifest.runtime]
+    except KeyError as error:
+        known = ", ".join(RUNTIMES)
+        raise ManifestError(f"runtime {entry.manifest.runtime!r} is unknown; known are {known}") from error
+    try:
+        steps = handler.load(entry)
+        runtime: Runtime = importlib.import_module(module).load(entry, device, steps)
+    except LoadError:
+        raise
+    except Exception as error:  # libraries and handlers raise anything while they load
+        raise LoadError(f"{title(entry)}: {described(error)}") from error
+    return LoadedModel(entry, device, runtime, steps)
+
+
+def title(entry: Entry) -> str:
+    return f"model {entry.manifest.name!r} version {entry.version}"
+
+
+def refuse(key: str) -> bytes:
+    raise LoadError(f"the example refers to a stored object, {key!r}; it must hold its values itself")
