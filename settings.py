@@ -7,6 +7,9 @@ one. A secret may stand in a file: `PENSTOCK_REDIS_URL_FILE=/run/secrets/redis` 
 
 import dataclasses
 import difflib
+import hashlib
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,10 @@ from errors import SettingsError
 
 PREFIX = "PENSTOCK_"
 #: Names that other parts of Penstock read (the client and the test suite), so that they are no misspelling here.
-FOREIGN = frozenset({"PENSTOCK_URL", "PENSTOCK_API_KEY", "PENSTOCK_HOME", "PENSTOCK_TEST_BACKEND"})
+FOREIGN = frozenset({"PENSTOCK_URL", "PENSTOCK_API_KEY", "PENSTOCK_HOME", "PENSTOCK_TEST_BROKER_URL", "PENSTOCK_TEST_REDIS_URL", "PENSTOCK_TEST_OBJECTS_URL"})
+
+#: Longest path of a unix socket, bytes (sockaddr_un.sun_path less its final NUL; 103 on macOS).
+SOCKET_PATH_BYTES = 103
 
 
 def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
@@ -82,8 +88,12 @@ class Settings:
 
     @property
     def socket(self) -> Path:
-        """The embedded Valkey's unix socket."""
-        return self.data.resolve() / "valkey.sock"
+        """The embedded Valkey's unix socket; beside the data, unless the path is too long for a socket."""
+        path = self.data.resolve() / "valkey.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+            return path
+        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}-{digest}.sock"
 
     @property
     def store_url(self) -> str:

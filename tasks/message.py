@@ -110,3 +110,8 @@ def decode(body: bytes) -> Message:
     if message.v != VERSION:
         raise InvalidInput(f"message schema version {message.v} is not {VERSION}", faults=[Fault("#/v", "unknown")])
     return message
+
+
+def wrong_queue(message: Message, queue: str) -> InvalidInput:
+    """The error for a message that names another queue than the one it came from."""
+    return InvalidInput(f"the message was found in queue {queue!r} but says it belongs to {message.queue!r}")

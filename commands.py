@@ -1,0 +1,220 @@
+"""The operator's commands, merged into `penstock` where it runs in a checkout or an image. Imports wait for use."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from errors import PenstockError
+from logs import configure
+from settings import Settings
+
+
+def fail(error: PenstockError) -> NoReturn:
+    click.echo(f"penstock: {error.detail}", err=True)
+    for fault in error.faults:
+        click.echo(f"  {fault.pointer}: {fault.detail}", err=True)
+    sys.exit(2)
+
+
+def with_settings(process: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Hands a command the settings in force; what an operator did wrong ends it with one sentence and status 2."""
+
+    def wrap(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                settings = Settings.from_env(os.environ)
+                configure(settings, process)
+                return command(settings, *args, **kwargs)
+            except PenstockError as error:
+                fail(error)
+
+        return run
+
+    return wrap
+
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def operator() -> None:
+    """Run and look after a farm (in a checkout or an image)."""
+
+
+@operator.command()
+@click.option("--pool", "pools", multiple=True, default=("cpu",), show_default=True, help="Worker pools to run.")
+@with_settings("up")
+def up(settings: Settings, pools: tuple[str, ...]) -> None:
+    """Run a whole farm on this machine, in the foreground, until Ctrl-C."""
+    import farm
+
+    click.echo(f"Penstock at http://{settings.host}:{settings.port}  (Ctrl-C ends it; data in {settings.data})", err=True)
+    farm.up(settings, pools=list(pools))
+
+
+@operator.command()
+@with_settings("gateway")
+def gateway(settings: Settings) -> None:
+    """Run the HTTP gateway."""
+    from gateway.serve import serve
+
+    serve(settings)
+
+
+@operator.command()
+@click.option("--pool", required=True, type=click.Choice(["cpu", "gpu"]), help="Which models, on which devices.")
+@click.option("--models", default="", help="Only these, comma-separated.")
+@with_settings("worker")
+def worker(settings: Settings, pool: str, models: str) -> None:
+    """Run a worker: it loads the pool's models, then takes their jobs."""
+    from workers.serve import run
+
+    sys.exit(run(settings, pool=pool, models=[name.strip() for name in models.split(",") if name.strip()]))
+
+
+@operator.command()
+@with_settings("orchestrator")
+def orchestrator(settings: Settings) -> None:
+    """Run the orchestrator: retries, expiries and whatever else is due."""
+    from tasks.serve import run
+
+    sys.exit(run(settings))
+
+
+@operator.command()
+@as_json
+@with_settings("topology")
+def topology(settings: Settings, json_: bool) -> None:
+    """Declare the broker's exchanges and queues for every model of the repository."""
+    from kombu import Connection
+
+    from errors import BrokerUnavailable
+    from models.catalog import Catalog
+    from tasks.message import LANES, queue_name
+    from tasks.topology import declare
+
+    entries = Catalog.load(settings.models).entries()
+    queues = [
+        queue_name(pool, entry.manifest.name, entry.version, lane)
+        for entry in entries
+        for pool in entry.manifest.pools
+        for lane in LANES
+    ]
+    connection = Connection(settings.queue_url, connect_timeout=3)
+    try:
+        names = declare(connection, queues)
+    except (OSError, *connection.connection_errors) as error:
+        raise BrokerUnavailable(f"no connection to the broker: {error}") from error
+    finally:
+        connection.release()
+    click.echo(json.dumps(names) if json_ else "\n".join(names))
+
+
+@operator.group()
+def key() -> None:
+    """API keys: make, list and revoke them."""
+
+
+def access(settings: Settings) -> Any:
+    from storage.access import Access
+    from storage.connection import connect
+
+    return Access(connect(settings.store_url))
+
+
+@key.command("create")
+@click.option("--tenant", required=True, help="Whose jobs the key sees.")
+@click.option("--name", default="", help="What it is for.")
+@as_json
+@with_settings("key")
+def key_create(settings: Settings, tenant: str, name: str, json_: bool) -> None:
+    """Make an API key; it is shown once and kept only as a digest."""
+    secret = access(settings).create(tenant, name)
+    if json_:
+        click.echo(json.dumps({"tenant": tenant, "name": name, "key": secret}))
+    else:
+        click.echo(secret)
+        click.echo("Keep it: it cannot be shown again. Send it as `Authorization: Bearer <key>`.", err=True)
+
+
+@key.command("list")
+@as_json
+@with_settings("key")
+def key_list(settings: Settings, json_: bool) -> None:
+    """List the keys: whose they are, never what they are."""
+    rows = access(settings).list()
+    if json_:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['id']}  {row['tenant']:<20} {row['created_at']}  {row['name']}")
+
+
+@key.command("revoke")
+@click.argument("id")
+@with_settings("key")
+def key_revoke(settings: Settings, id: str) -> None:
+    """Revoke a key by its id (`penstock key list`); gateways forget it within seconds."""
+    access(settings).revoke(id)
+    click.echo(f"revoked {id}")
+
+
+@operator.command()
+@as_json
+@with_settings("config")
+def config(settings: Settings, json_: bool) -> None:
+    """Print the settings in force, secrets masked."""
+    shown = settings.shown()
+    if json_:
+        click.echo(json.dumps(shown, indent=2))
+        return
+    defaults = Settings().shown()
+    for name, value in shown.items():
+        mark = " " if value == defaults[name] else "*"
+        click.echo(f"{mark} {name:<28} {value}")
+    click.echo("* differs from the default", err=True)
+
+
+@operator.group()
+def models() -> None:
+    """The model repository."""
+
+
+@models.command("check")
+@click.argument("repository", required=False, type=click.Path(path_type=Path))
+@as_json
+@with_settings("models")
+def models_check(settings: Settings, repository: Path | None, json_: bool) -> None:
+    """Read every manifest of a repository; exit 1 when one is broken."""
+    from models.catalog import Catalog
+
+    catalog = Catalog.load(repository or settings.models)
+    if json_:
+        click.echo(
+            json.dumps(
+                {
+                    "models": [
+                        {"name": e.manifest.name, "version": e.version, "runtime": e.manifest.runtime}
+                        for e in catalog.entries()
+                    ],
+                    "broken": [{"name": b.name, "path": str(b.path), "reason": b.reason} for b in catalog.broken],
+                }
+            )
+        )
+    else:
+        for entry in catalog.entries():
+            click.echo(f"ok      {entry.manifest.name:<20} {entry.version:<6} {entry.manifest.runtime}")
+        for broken in catalog.broken:
+            click.echo(f"broken  {broken.name:<20} {broken.reason}")
+    sys.exit(1 if catalog.broken else 0)
+
+
+if __name__ == "__main__":
+    operator()

@@ -1,0 +1,30 @@
+"""`penstock orchestrator`: the Celery worker that relays what is due."""
+
+import os
+import socket
+
+from settings import Settings
+from storage.connection import connect
+from storage.jobs import JobStore
+from storage.objects import open_objects
+from tasks.app import ORCHESTRATOR_QUEUE, make_app
+from tasks.publisher import Publisher
+from tasks.relay import Relay, RelayThread, relay_step
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    redis = connect(settings.store_url)
+    publisher = Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: ())
+    relay = Relay(JobStore(redis), open_objects(settings.objects), publisher)
+    app = make_app(settings)
+    app.steps["worker"].add(relay_step(RelayThread(relay, redis)))
+    app.worker_main(
+        [
+            "worker", "--hostname", f"orchestrator-{socket.gethostname()}-{os.getpid()}", "--pool", "solo",
+            "--queues", ORCHESTRATOR_QUEUE, "--loglevel", "warning",
+            "--without-gossip", "--without-mingle", "--without-heartbeat",
+        ]
+    )  # fmt: skip
+    publisher.close()
+    return 0

@@ -1,0 +1,141 @@
+"""The executor's process: loads one model, says ready, then only runs the batches that come down its pipe."""
+
+import ctypes
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from errors import InvalidInput, ObjectsUnavailable, PenstockError
+from models import arrays
+from models.catalog import Catalog
+from models.loading import Call, LoadedModel, decode, load
+from storage.objects import Objects, open_objects
+from tasks import message as messages
+from workers import wire
+
+log = logging.getLogger("penstock.executor")
+
+#: Outputs above this go to the object store, bytes of JSON.
+INLINE_BYTES = 64 * 1024
+#: prctl option: which signal the kernel sends when the parent ends (linux/prctl.h).
+PR_SET_PDEATHSIG = 1
+
+T = TypeVar("T")
+
+
+def main(fd: int) -> int:
+    die_with_parent()
+    # The terminal's Ctrl-C and the runner's SIGTERM go to the whole group; the worker decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe = Connection(fd)
+    spec = wire.receive_spec(pipe)
+    started = time.perf_counter()
+    try:
+        model = open_model(spec)
+    # Whatever stops a model from loading must reach the operator as its reason, not as a dead process.
+    except Exception as error:
+        log.exception("model could not be loaded")
+        wire.send(pipe, wire.LoadFailed(reason_of(error)))
+        return 1
+    wire.send(pipe, wire.Ready((time.perf_counter() - started) * 1000))
+    serve(pipe, model, spec)
+    return 0
+
+
+def reason_of(error: Exception) -> str:
+    return error.detail if isinstance(error, PenstockError) else f"{type(error).__name__}: {error}"
+
+
+def open_model(spec: wire.Spec) -> LoadedModel:
+    """Load and warm up; raises LoadError, ManifestError or whatever the model's own code raises."""
+    entry = Catalog.load(Path(spec.repository)).get(spec.model, spec.version)
+    # Only this process's own device is visible to it, as number 0.
+    device = "cuda:0" if spec.device.startswith("cuda") else spec.device
+    model = load(entry, device)
+    model.warm_up()
+    return model
+
+
+def serve(pipe: Connection, model: LoadedModel, spec: wire.Spec) -> None:
+    """Run batches until the worker closes the pipe."""
+    objects = open_objects(spec.objects_url)
+    while True:
+        try:
+            batch = wire.receive_batch(pipe)
+        except EOFError:
+            return
+        wire.send(pipe, run_batch(model, batch, objects))
+
+
+def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.Done:
+    """One outcome for each job, in order; one job's bad input or output is its own."""
+    started = time.perf_counter()
+    calls = [attempt(lambda item=item: read_call(model, item, objects)) for item in batch.items]
+    good = [call for call in calls if isinstance(call, Call)]
+    outcomes = iter(model.run(good)) if good else iter(())
+    results = []
+    for item, call in zip(batch.items, calls, strict=True):
+        outcome = next(outcomes) if isinstance(call, Call) else call
+        if isinstance(outcome, PenstockError):
+            results.append(failure(outcome))
+        else:
+            written = attempt(lambda item=item, outputs=outcome: write(outputs, item, objects))
+            results.append(failure(written) if isinstance(written, PenstockError) else written)
+    return wire.Done(results, (time.perf_counter() - started) * 1000, sum(map(rows_of, good)))
+
+
+def attempt(step: Callable[[], T]) -> T | PenstockError:
+    try:
+        return step()
+    except PenstockError as error:
+        return error
+
+
+def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
+    """A job's inputs, references resolved; raises InvalidInput or ObjectsUnavailable."""
+    message = messages.decode(item.body)
+    try:
+        inputs = msgspec.json.decode(message.inputs)
+    except RecursionError as error:
+        raise InvalidInput("the inputs are nested too deep") from error
+    if not isinstance(inputs, dict):
+        raise InvalidInput("`inputs` must be an object that maps input names to values")
+    return Call(decode(model.manifest, inputs, objects.read), message.parameters)
+
+
+def write(outputs: arrays.Rows, item: wire.Item, objects: Objects) -> wire.Result:
+    """A job's outputs as JSON: inline when small, else as an object that no other attempt writes."""
+    text = arrays.encode(outputs)
+    if len(text) <= INLINE_BYTES:
+        return wire.Result(outputs=text)
+    tenant = messages.decode(item.body).tenant
+    key = f"{tenant}/jobs/{item.id}/out/{item.token}"
+    objects.put(key, [text])
+    return wire.Result(outputs_key=key)
+
+
+def failure(error: PenstockError) -> wire.Result:
+    return wire.Result(
+        error=msgspec.json.encode(error.problem()),
+        retryable=error.retryable,
+        # The object store being away is no fault of the job or of its model.
+        charged=not isinstance(error, ObjectsUnavailable),
+    )
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process with its worker, however the worker ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,124 @@
+"""One executor, seen from the worker: a child process that holds one instance of a model and runs its batches.
+
+Spawned, never forked (CUDA), and a process of its own, so that a crash or a kill for memory takes down the
+executor and not the worker, and unloading gives back all memory.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from errors import LoadError
+from workers import wire
+
+#: Seconds a model may take to load and warm up.
+LOAD_TIMEOUT_S = 600.0
+#: The checkout, from which the child imports.
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ExecutorDied(Exception):
+    """The executor's process ended while it held a batch."""
+
+
+class ExecutorHung(Exception):
+    """The executor did not answer in time; it was killed."""
+
+
+class Executor:
+    """Starts its process when made; `load` waits until it is ready."""
+
+    def __init__(self, spec: wire.Spec, *, threads: int) -> None:
+        ours, theirs = socket.socketpair()
+        self._pipe = Connection(ours.detach())
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "workers.child", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                cwd=ROOT,
+                env=child_environment(spec.device, threads),
+                stdin=subprocess.DEVNULL,
+            )
+        wire.send(self._pipe, spec)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self) -> wire.Ready:
+        """Wait until the model is loaded and warm; raises LoadError with the reason."""
+        try:
+            reply = self._receive(LOAD_TIMEOUT_S)
+        except ExecutorDied as error:
+            raise LoadError(f"the process that loaded the model ended with {error}") from error
+        except ExecutorHung as error:
+            raise LoadError(f"the model was not ready after {LOAD_TIMEOUT_S:.0f} s") from error
+        if isinstance(reply, wire.LoadFailed):
+            raise LoadError(reply.reason)
+        if not isinstance(reply, wire.Ready):
+            raise LoadError(f"the executor answered {type(reply).__name__} instead of being ready")
+        return reply
+
+    def run(self, items: Sequence[wire.Item], *, timeout_s: float) -> wire.Done:
+        """Run one batch; raises ExecutorDied or, past `timeout_s`, kills the process and raises ExecutorHung."""
+        try:
+            wire.send(self._pipe, wire.Batch(list(items)))
+        except OSError as error:
+            raise ExecutorDied(self._end()) from error
+        reply = self._receive(timeout_s)
+        if not isinstance(reply, wire.Done):
+            self.kill()
+            raise ExecutorDied(f"an unexpected {type(reply).__name__}")
+        return reply
+
+    def _receive(self, timeout_s: float) -> wire.Reply:
+        try:
+            if not self._pipe.poll(timeout_s):
+                self.kill()
+                raise ExecutorHung(f"no answer in {timeout_s:g} s")
+            return wire.receive_reply(self._pipe)
+        except (EOFError, OSError) as error:
+            raise ExecutorDied(self._end()) from error
+
+    def _end(self) -> str:
+        """How the process ended, in words."""
+        self.kill()
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return f"signal {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def stop(self) -> None:
+        """Let the process end by itself: it does when its pipe closes."""
+        self._pipe.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        try:
+            # A process that is ending by itself gets a moment, so that its own exit status is the one reported.
+            self._process.wait(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if not self._pipe.closed:
+            self._pipe.close()
+
+
+def child_environment(device: str, threads: int) -> dict[str, str]:
+    """The executor's environment: the worker's, with the thread counts libraries read at import and its device."""
+    count = str(threads)
+    env = dict(os.environ)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        env[name] = count
+    kind, _, index = device.partition(":")
+    env["CUDA_VISIBLE_DEVICES"] = index if kind == "cuda" else ""
+    # The child sees one device, so whatever its index it is number 0 there.
+    return env

@@ -1,0 +1,138 @@
+"""One lane of one model version, consumed on a channel of its own; and the deliveries that come from it."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from errors import PenstockError
+from storage.jobs import Claim
+from tasks import message as messages
+from tasks.message import Message
+from workers.acks import Ledger
+
+log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """A message in this worker's hands: what the batcher orders, and what is settled in the end."""
+
+    __slots__ = ("arrived_s", "body", "claim", "deaths", "lane", "message", "redelivered", "rows", "tag")
+
+    def __init__(self, lane: "Lane", tag: Any, body: bytes, message: Message, *, redelivered: bool) -> None:
+        self.lane = lane
+        self.tag = tag
+        self.body = body
+        self.message = message
+        self.rows = message.rows
+        self.redelivered = redelivered
+        self.arrived_s = time.monotonic()
+        #: Set once the job is ours to run.
+        self.claim: Claim | None = None
+        #: Executors that died while they ran this job alone.
+        self.deaths = 0
+
+
+class Lane:
+    """Consumes one queue. Made anew with each connection: tags of an older channel mean nothing.
+
+    Deliveries arrive, and acknowledgements leave, on the thread of Celery's event loop, since a connection is
+    not thread-safe; `settle` may be called from any thread.
+    """
+
+    def __init__(self, connection: Any, queue: str, *, amqp: bool, prefetch: int, consumer: str) -> None:
+        self.queue = queue
+        self.name = queue.rpartition(".")[2]
+        self.alive = True
+        self._amqp = amqp
+        self._channel = connection.channel()
+        #: Names this consumer, and with a delivery's tag the delivery, in the whole farm and for ever.
+        self.consumer = f"{consumer}/{uuid.uuid4().hex[:8]}"
+        self._guard = threading.Lock()
+        # AMQP tags count up, so that one ack can stand for many; the embedded store's are random names.
+        self._ledger = Ledger()
+        self._settled: list[Any] = []
+        self._held: dict[Any, None] = {}
+        self._channel.basic_qos(0, prefetch, False)
+
+    def consume(self, on_delivery: Callable[[Delivery], None], on_refused: Callable[[bytes, PenstockError], None]) -> None:
+        """Begin; each message that can be read goes to `on_delivery`, each that cannot to `on_refused`."""
+
+        def receive(raw: Any) -> None:
+            body = raw.body if isinstance(raw.body, bytes) else raw.body.encode()
+            with self._guard:
+                self._hold(raw.delivery_tag)
+            try:
+                message = messages.decode(body)
+                if message.queue != self.queue:
+                    raise messages.wrong_queue(message, self.queue)
+            except PenstockError as error:
+                on_refused(body, error)
+                self.settle(raw.delivery_tag)
+                return
+            again = raw.delivery_info.get("redelivered") or (raw.headers or {}).get("redelivered")
+            on_delivery(Delivery(self, raw.delivery_tag, body, message, redelivered=bool(again)))
+
+        self._channel.basic_consume(self.queue, no_ack=False, callback=receive, consumer_tag=self.consumer)
+
+    def _hold(self, tag: Any) -> None:
+        if self._amqp:
+            self._ledger.deliver(tag)
+        else:
+            self._held[tag] = None
+
+    def settle(self, tag: Any) -> None:
+        """The job's outcome is stored: its message may go with the next flush."""
+        with self._guard:
+            if self._amqp:
+                self._ledger.settle(tag)
+            else:
+                self._settled.append(tag)
+
+    def flush(self) -> None:
+        """Acknowledge what is settled; on the event loop's thread only."""
+        if not self.alive:
+            return
+        if not self._amqp:
+            with self._guard:
+                settled, self._settled = self._settled, []
+            for tag in settled:
+                if self._held.pop(tag, self) is None:
+                    self._channel.basic_ack(tag)
+            return
+        with self._guard:
+            up_to, singles = self._ledger.flush()
+        if up_to is not None:
+            self._channel.basic_ack(up_to, multiple=True)
+        for tag in singles:
+            self._channel.basic_ack(tag)
+
+    def give_back(self, tag: Any) -> None:
+        """Return a message to its queue; on the event loop's thread only."""
+        if not self.alive:
+            return
+        with self._guard:
+            if self._amqp:
+                self._ledger.forget(tag)
+            else:
+                self._held.pop(tag, None)
+        self._channel.basic_reject(tag, requeue=True)
+
+    def renew(self) -> None:
+        """Embedded: say that the messages held are still worked on, so that no one else is given them."""
+        if self._amqp or not self.alive or not self._held:
+            return
+        now = time.time()
+        client = self._channel.client
+        client.zadd(self._channel.unacked_index_key, {tag: now for tag in self._held}, xx=True)
+
+    def cancel(self) -> None:
+        """Take no more; what was delivered stays ours."""
+        if self.alive:
+            self._channel.basic_cancel(self.consumer)
+
+    def close(self) -> None:
+        """Forget the channel (its connection is gone, or is about to be closed)."""
+        self.alive = False

@@ -1,0 +1,73 @@
+"""`penstock worker`: a Celery worker whose bootstep consumes the lanes of one pool's models."""
+
+import logging
+from collections.abc import Sequence
+
+from errors import OperatorError, PenstockError
+from models.catalog import Catalog, Entry
+from settings import Settings
+from storage.connection import connect
+from storage.jobs import JobStore
+from storage.workers import Workers
+from tasks.app import WORKER_QUEUE, make_app
+from workers.pool import Pool
+from workers.step import Lanes, lanes_step
+
+log = logging.getLogger(__name__)
+
+
+def chosen(catalog: Catalog, *, pool: str, models: Sequence[str]) -> list[Entry]:
+    """The models this worker serves; raises OperatorError when there is none."""
+    for name in models:
+        catalog.get(name)
+    entries = [
+        entry
+        for entry in catalog.entries()
+        if pool in entry.manifest.pools and (not models or entry.manifest.name in models)
+    ]
+    if not entries:
+        raise OperatorError(f"no model of the repository runs in pool {pool!r}: `penstock models check` lists them")
+    return entries
+
+
+def devices(pool: str, entry: Entry) -> list[str]:
+    """A device for each executor: CPU instances, or one instance a GPU that the worker may use."""
+    if pool == "cpu":
+        return ["cpu:0"] * entry.manifest.instances
+    return [f"cuda:{index}" for index in range(visible_gpus()) for _ in range(entry.manifest.instances)]
+
+
+def visible_gpus() -> int:
+    """How many GPUs there are, asked of the driver's files: loading CUDA here would poison the children."""
+    from glob import glob
+
+    return max(1, len(glob("/dev/nvidia[0-9]*")))
+
+
+def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    catalog = Catalog.load(settings.models)
+    redis = connect(settings.store_url)
+    served = Pool(
+        pool=pool,
+        entries=chosen(catalog, pool=pool, models=models),
+        devices=lambda entry: devices(pool, entry),
+        repository=settings.models.resolve(),
+        objects_url=settings.objects,
+        jobs=JobStore(redis),
+        workers=Workers(redis),
+    )
+    app = make_app(settings)
+    app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
+    app.worker_main(
+        [
+            "worker", "--hostname", served.name, "--pool", "solo", "--queues", WORKER_QUEUE, "--loglevel", "warning",
+            "--without-gossip", "--without-mingle", "--without-heartbeat",
+        ]
+    )  # fmt: skip
+    return 0
+
+
+def refused(body: bytes, error: PenstockError) -> None:
+    """A message that is no job of ours: nobody can be answered, so it is told to the operator."""
+    log.error("message refused", extra={"reason": error.detail, "bytes": len(body), "begins": repr(body[:80])})

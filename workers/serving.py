@@ -1,0 +1,259 @@
+"""One model version on one worker: its waiting jobs, its executors, and a thread for each of these."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from errors import LoadError, TimedOut, WorkerLost
+from models.catalog import Entry
+from storage.jobs import Claim, JobStore, Verdict, Want, wall_ms
+from storage.workers import ModelState, ModelStatus
+from tasks.message import LANES, queue_name
+from workers import wire
+from workers.batcher import Batcher, Limits
+from workers.commit import Committer, Stopped, failed, problem
+from workers.executor import Executor, ExecutorDied, ExecutorHung
+from workers.lane import Delivery, Lane
+
+log = logging.getLogger(__name__)
+
+#: Executors that a job may take down while it runs alone, before it fails.
+DEATHS_ALLOWED = 1
+#: Workers that may die under a job before it fails.
+LOSSES_ALLOWED = 3
+#: Before a model that could not be loaded is tried again: doubles up to the second, seconds.
+RELOAD_FIRST_S, RELOAD_MOST_S = 2.0, 60.0
+#: Most messages a lane holds ahead, whatever the batch size.
+PREFETCH_MOST = 1000
+
+
+class Serving:
+    """Jobs come in by `receive`, and leave by being settled on their lane after the commit."""
+
+    def __init__(
+        self,
+        entry: Entry,
+        *,
+        pool: str,
+        devices: Sequence[str],
+        repository: Path,
+        objects_url: str,
+        jobs: JobStore,
+        stopping: threading.Event,
+        changed: Callable[["Serving"], None],
+        flush: Callable[[], None],
+    ) -> None:
+        self.entry = entry
+        self.queues = [queue_name(pool, entry.manifest.name, entry.version, lane) for lane in LANES]
+        batching = entry.manifest.batching
+        self.prefetch = min(PREFETCH_MOST, 2 * batching.max_items * len(devices))
+        self.batcher: Batcher[Delivery] = Batcher(Limits(batching.max_items, batching.max_wait_ms / 1000))
+        self._jobs = jobs
+        self._committer = Committer(jobs, stopping)
+        self._stopping = stopping
+        self._changed = changed
+        self._flush = flush
+        self._running: dict[str, Delivery] = {}
+        self._guard = threading.Lock()
+        self._unfinished: list[Delivery] = []
+        self._ready = 0
+        self._reason = ""
+        self._rows = self._batches = 0
+        self._compute_ms = 0.0
+        name = f"{entry.manifest.name}-{entry.version}"
+        self._devices = tuple(devices)
+        self._threads = [
+            threading.Thread(
+                target=self._dispatch,
+                args=(wire.Spec(str(repository), entry.manifest.name, entry.version, device, objects_url), device),
+                name=f"{name}-{index}",
+                daemon=True,
+            )
+            for index, device in enumerate(devices)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def ready(self) -> bool:
+        return self._ready > 0
+
+    def status(self) -> ModelStatus:
+        state: ModelState = "ready" if self._ready else "failed" if self._reason else "loading"
+        return ModelStatus(
+            model=self.entry.manifest.name,
+            version=self.entry.version,
+            state=state,
+            reason=self._reason,
+            device=self._devices[0],
+            executors=self._ready,
+            rows=self._rows,
+            batches=self._batches,
+            compute_ms=round(self._compute_ms, 3),
+        )
+
+    # -- on the event loop's thread -----------------------------------------------------------------------------
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a message in; one that came back while its job still runs here joins that run."""
+        with self._guard:
+            held = self._running.get(delivery.message.id)
+            if held is not None and not held.lane.alive:
+                held.lane, held.tag = delivery.lane, delivery.tag
+                return
+        self.batcher.put(delivery.lane.name, delivery)
+
+    def forget_dead_lanes(self) -> None:
+        """The connection was lost: what waited here will be delivered again, what runs goes on."""
+        self.batcher.discard(lambda delivery: not delivery.lane.alive)
+
+    def stop_taking(self) -> list[Delivery]:
+        """Start no more batches; returns the jobs that waited."""
+        return self.batcher.close()
+
+    def finish(self, timeout_s: float) -> bool:
+        """Wait for the batches that run; False when some still do."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def unfinished(self) -> list[Delivery]:
+        """Jobs that a stop left without an outcome; their messages go back."""
+        return self._unfinished
+
+    # -- one thread an executor ---------------------------------------------------------------------------------
+
+    def _dispatch(self, spec: wire.Spec, device: str) -> None:
+        pause_s = RELOAD_FIRST_S
+        while not self._stopping.is_set():
+            executor = Executor(spec, threads=self.entry.manifest.threads)
+            try:
+                loaded = executor.load()
+            except LoadError as error:
+                executor.kill()
+                self._reason = error.detail
+                log.error("model could not be loaded", extra={"model": spec.model, "reason": error.detail})
+                self._changed(self)
+                self._stopping.wait(pause_s)
+                pause_s = min(RELOAD_MOST_S, pause_s * 2)
+                continue
+            pause_s = RELOAD_FIRST_S
+            log.info(
+                "executor ready",
+                extra={"model": spec.model, "version": spec.version, "device": device, "load_ms": round(loaded.load_ms)},
+            )
+            self._count_ready(+1)
+            try:
+                self._work(executor, device)
+            finally:
+                executor.stop()
+                self._count_ready(-1)
+
+    def _count_ready(self, change: int) -> None:
+        with self._guard:
+            self._ready += change
+            if change > 0:
+                self._reason = ""
+        self._changed(self)
+
+    def _work(self, executor: Executor, device: str) -> None:
+        """Run batches until the worker stops or the executor is gone."""
+        while batch := self.batcher.take():
+            try:
+                mine = self._claim(batch, device)
+                if mine and not self._run(executor, mine):
+                    return
+            except Stopped:
+                self._unfinished += batch
+                return
+            finally:
+                self._flush()
+
+    def _claim(self, batch: list[Delivery], device: str) -> list[Delivery]:
+        """Make the batch's jobs ours; those that are not to be run any more are settled."""
+        fresh = [delivery for delivery in batch if delivery.claim is None]
+        claims = self._claims(fresh, device)
+        missing = [d for d, claim in zip(fresh, claims, strict=True) if claim.verdict is Verdict.MISSING]
+        if missing:
+            # The record was lost, or the job was pushed straight to the queue: it is made from the message.
+            now = wall_ms()
+            records = [(delivery.message.record(delivery.body, now_ms=now), 0) for delivery in missing]
+            self._committer.insist(lambda: self._jobs.create_all(records))
+            again = iter(self._claims(missing, device))
+            claims = [next(again) if claim.verdict is Verdict.MISSING else claim for claim in claims]
+        with self._guard:
+            for delivery, claim in zip(fresh, claims, strict=True):
+                if claim.verdict is Verdict.RUN:
+                    delivery.claim = claim
+                    self._running[delivery.message.id] = delivery
+        mine = [delivery for delivery in batch if delivery.claim is not None]
+        for delivery in batch:
+            if delivery.claim is None:
+                delivery.lane.settle(delivery.tag)
+        return mine
+
+    def _claims(self, deliveries: Sequence[Delivery], device: str) -> list[Claim]:
+        if not deliveries:
+            return []
+        wants = [Want(d.message.id, d.message.queue, d.redelivered, f"{d.lane.consumer}/{d.tag}") for d in deliveries]
+        lost = problem(WorkerLost(f"{LOSSES_ALLOWED + 1} workers died while they ran this job"))
+        return self._committer.insist(
+            lambda: self._jobs.claim_all(wants, device=device, losses_allowed=LOSSES_ALLOWED, lost_error=lost)
+        )
+
+    def _run(self, executor: Executor, batch: list[Delivery]) -> bool:
+        """Run and commit one batch; False when the executor is gone."""
+        limit_s = self.entry.manifest.limits.timeout_s
+        timeout_s = min(delivery.message.timeout_s or limit_s for delivery in batch)
+        items = [wire.Item(d.message.id, d.claim.token if d.claim else 0, d.body) for d in batch]
+        try:
+            done = executor.run(items, timeout_s=timeout_s)
+        except ExecutorHung:
+            log.warning("executor killed: batch past its timeout", extra=self._about(batch, timeout_s=timeout_s))
+            self._suspect(batch, failed(TimedOut(f"the model did not answer within {timeout_s:g} s")))
+            return False
+        except ExecutorDied as error:
+            log.warning("executor died", extra=self._about(batch, reason=str(error)))
+            for delivery in batch:
+                delivery.deaths += len(batch) == 1
+            guilty = len(batch) == 1 and batch[0].deaths > DEATHS_ALLOWED
+            self._suspect(batch, failed(WorkerLost(f"it ended the process that ran it: {error}")), retry=not guilty)
+            return False
+        self._count(done)
+        self._commit(batch, done.results, compute_ms=done.compute_ms)
+        return True
+
+    def _suspect(self, batch: list[Delivery], verdict: wire.Result, *, retry: bool = False) -> None:
+        """A batch took its executor down: several run again alone, uncharged; one alone gets its verdict."""
+        if len(batch) > 1 or retry:
+            self.batcher.put_alone(batch)
+        else:
+            self._commit(batch, [verdict], compute_ms=0.0)
+
+    def _commit(self, batch: list[Delivery], results: Sequence[wire.Result], *, compute_ms: float) -> None:
+        held = [(d.message, d.claim) for d in batch if d.claim is not None]
+        self._committer.commit(held, results, compute_ms=compute_ms)
+        with self._guard:
+            for delivery in batch:
+                self._running.pop(delivery.message.id, None)
+                delivery.lane.settle(delivery.tag)
+
+    def _count(self, done: wire.Done) -> None:
+        with self._guard:
+            self._batches += 1
+            self._rows += done.rows
+            self._compute_ms += done.compute_ms
+
+    def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:
+        return {"model": self.entry.manifest.name, "jobs": [d.message.id for d in batch], **fields}
+
+
+def open_lanes(serving: Serving, connection: object, *, amqp: bool, name: str) -> list[Lane]:
+    """A consumer for each of the model's lanes, on the given connection."""
+    return [
+        Lane(connection, queue, amqp=amqp, prefetch=serving.prefetch, consumer=f"{name}/{queue}")
+        for queue in serving.queues
+    ]

@@ -1,0 +1,154 @@
+"""The bootstep: the lanes of a worker, on the connection that Celery's worker keeps alive.
+
+Everything here runs on the thread of Celery's event loop; other threads come in by `hub.call_soon`.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state as celery_state
+from kombu.asynchronous import get_event_loop
+
+from errors import PenstockError
+from tasks import topology
+from workers.lane import Delivery, Lane
+from workers.pool import Pool
+from workers.serving import Serving, open_lanes
+
+log = logging.getLogger(__name__)
+
+#: Between renewals of what is held on the embedded store, seconds; well below its visibility timeout.
+RENEW_S = 3.0
+
+
+class Lanes:
+    """The open lanes of one pool; opened when a model is ready, and again with each new connection."""
+
+    def __init__(self, pool: Pool, on_refused: Callable[[bytes, PenstockError], None]) -> None:
+        self._pool = pool
+        self._on_refused = on_refused
+        self._connection: Any = None
+        self._lanes: dict[str, list[Lane]] = {}
+        self._flush_asked = threading.Event()
+        self._started = False
+        pool.on_ready = lambda serving: self._soon(self._open_later, serving)
+        pool.flush = self._ask_flush
+
+    def connected(self, connection: Any) -> None:
+        self._connection = connection
+        topology.declare(connection, [queue for serving in self._pool.servings for queue in serving.queues])
+        if not self._started:
+            self._started = True
+            self._pool.start()
+        for serving in self._pool.servings:
+            if serving.ready:
+                self._open(serving)
+        hub = get_event_loop()
+        if not topology.is_amqp(connection) and hub is not None:
+            hub.call_repeatedly(RENEW_S, self._renew)
+
+    def disconnected(self) -> None:
+        """The connection is lost: its channels and tags are void."""
+        for lane in self._all():
+            lane.close()
+        self._lanes.clear()
+        self._connection = None
+        for serving in self._pool.servings:
+            serving.forget_dead_lanes()
+
+    def shutdown(self, keep_alive: Callable[[], None]) -> None:
+        """The worker ends: stop taking, finish what runs, give the rest back."""
+        self._pool.flush = lambda: None
+        self._each(Lane.cancel)
+        waiting = self._pool.stop_taking()
+        self._give_back(waiting)
+        unfinished = self._pool.finish_batches(lambda: (self._each(Lane.flush), keep_alive()))
+        self._each(Lane.flush)
+        self._give_back(unfinished)
+        self._pool.close()
+        log.info("worker stopped", extra={"given_back": len(waiting) + len(unfinished)})
+
+    def _open_later(self, serving: Serving) -> None:
+        if self._connection is not None:
+            self._open(serving)
+
+    def _open(self, serving: Serving) -> None:
+        key = serving.queues[0]
+        if key in self._lanes:
+            return
+        amqp = topology.is_amqp(self._connection)
+        self._lanes[key] = open_lanes(serving, self._connection, amqp=amqp, name=self._pool.name)
+        for lane in self._lanes[key]:
+            lane.consume(serving.receive, self._on_refused)
+        log.info("consuming", extra={"model": serving.entry.manifest.name, "prefetch": serving.prefetch})
+
+    def _ask_flush(self) -> None:
+        """From any thread: one flush soon, however many ask."""
+        if not self._flush_asked.is_set():
+            self._flush_asked.set()
+            self._soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_asked.clear()
+        self._each(Lane.flush)
+
+    def _renew(self) -> None:
+        self._each(Lane.renew)
+
+    def _give_back(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            try:
+                delivery.lane.give_back(delivery.tag)
+            # The broker gives back by itself what a closed connection held.
+            except (OSError, *self._errors()) as error:
+                log.info("not given back by hand", extra={"reason": str(error)})
+                return
+
+    def _each(self, step: Callable[[Lane], None]) -> None:
+        for lane in self._all():
+            step(lane)
+
+    def _all(self) -> list[Lane]:
+        return [lane for lanes in self._lanes.values() for lane in lanes]
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return tuple(self._connection.connection_errors) if self._connection is not None else ()
+
+    def _soon(self, step: Callable[..., None], *args: Any) -> None:
+        hub = get_event_loop()
+        if hub is not None:
+            hub.call_soon(step, *args)
+
+
+def lanes_step(lanes: Lanes) -> type[Any]:
+    """The bootstep class that Celery instantiates with each consumer."""
+
+    class LanesStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        requires = ("celery.worker.consumer:Connection",)
+
+        def start(self, consumer: Any) -> None:
+            lanes.connected(consumer.connection)
+
+        def stop(self, consumer: Any) -> None:
+            # Celery restarts its steps when the connection is lost, and stops them when the worker ends.
+            if ending():
+                lanes.shutdown(lambda: keep_alive(consumer.connection))
+            lanes.disconnected()
+
+        shutdown = stop
+
+    return LanesStep
+
+
+def ending() -> bool:
+    """Whether a signal asked the worker to end (an exit code, which may be 0)."""
+    return any(flag is not None and flag is not False for flag in (celery_state.should_stop, celery_state.should_terminate))
+
+
+def keep_alive(connection: Any) -> None:
+    """While a batch is waited for, the event loop stands still: heartbeats are sent from here."""
+    if connection is not None and connection.supports_heartbeats:
+        connection.heartbeat_check()
