@@ -1,0 +1,70 @@
+"""`penstock models`."""
+
+import click
+
+from penstock.cli import screen
+from penstock.cli.lazy import Entry, LazyGroup
+from penstock.cli.session import complete_models, connect, json_option
+from penstock.models import Tensor
+
+CLIENT = {
+    "list": Entry("penstock.cli.models:show_all", "List the models of the farm."),
+    "show": Entry("penstock.cli.models:show", "Show one model: inputs, outputs, versions."),
+}
+OPERATOR = {"check": Entry("checkout:models check", "Check a model's folder before the farm gets it.")}
+
+
+@click.group(
+    cls=LazyGroup,
+    sections={"Commands": CLIENT, "Operator commands (in a checkout)": OPERATOR},
+    short_help="The models of the farm.",
+)
+def models() -> None:
+    """The models of the farm."""
+
+
+@click.command(short_help="List the models of the farm.")
+@json_option
+def show_all(as_json: bool) -> None:
+    """List the models of the farm."""
+    with connect() as client:
+        found = client.models.list()
+    if as_json:
+        return screen.show_json([model.raw for model in found])
+    rows = [
+        (model.name, model.version or "", signature(model.inputs), signature(model.outputs), " ".join(model.pools))
+        for model in found
+    ]
+    return screen.show_table(("NAME", "VERSION", "INPUTS", "OUTPUTS", "POOLS"), rows)
+
+
+@click.command(short_help="Show one model: inputs, outputs, versions.")
+@click.argument("name", shell_complete=complete_models)
+@click.option("--version")
+@json_option
+def show(name: str, version: str | None, as_json: bool) -> None:
+    """Show the model NAME: inputs, outputs, versions."""
+    with connect() as client:
+        model = client.models.get(name, version)
+    if as_json:
+        return screen.show_json(model.raw)
+    told = {"name", "version", "versions", "inputs", "outputs", "pools", "object"}
+    return screen.show_fields(
+        [
+            ("name", model.name),
+            ("version", model.version or ""),
+            ("versions", " ".join(model.versions)),
+            ("pools", " ".join(model.pools)),
+            *((f"inputs.{item.name}", tensor(item)) for item in model.inputs),
+            *((f"outputs.{item.name}", tensor(item)) for item in model.outputs),
+            *((key, screen.preview(value)) for key, value in model.raw.items() if key not in told and value),
+        ]
+    )
+
+
+def signature(tensors: tuple[Tensor, ...]) -> str:
+    return "\n".join(f"{item.name} {tensor(item)}" for item in tensors)
+
+
+def tensor(item: Tensor) -> str:
+    return f"{item.datatype} {list(item.shape)}"

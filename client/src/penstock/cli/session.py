@@ -1,0 +1,51 @@
+"""What every client command shares: which farm, and whether it answers in JSON."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from penstock.client import Penstock
+
+#: At a prompt a farm that is away should be reported soon; scripts look at the exit code.
+RETRY_FOR_S = 3.0
+JSON_WANTED = "penstock.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """The root command's options."""
+
+    url: str | None
+    api_key: str | None
+
+
+def connect(*, retry_for_s: float = RETRY_FOR_S) -> Penstock:
+    """A client of the farm that the command line or the environment names."""
+    farm = click.get_current_context().find_object(Farm) or Farm(None, None)
+    try:
+        return Penstock(farm.url, farm.api_key, retry_for_s=retry_for_s)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    # Errors are told by the root command, which does not see a subcommand's options.
+    ctx.meta[JSON_WANTED] = value
+    return value
+
+
+def wants_json(ctx: click.Context) -> bool:
+    return bool(ctx.meta.get(JSON_WANTED))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, callback=remember_json, help="Answer in JSON.")
+
+
+def complete_models(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """Names of models, for the shell; nothing where the farm does not answer at once."""
+    try:
+        with Penstock(timeout_s=1.0, retry_for_s=0.0) as client:
+            return [model.name for model in client.models.list() if model.name.startswith(incomplete)]
+    except (OSError, ValueError, RuntimeError):
+        return []

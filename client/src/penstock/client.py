@@ -1,0 +1,83 @@
+"""The front door: one farm, one key, and what they offer."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Unpack
+
+from penstock.errors import StillRunning
+from penstock.jobs import Jobs
+from penstock.models import Models
+from penstock.objects import Objects
+from penstock.submission import Options
+from penstock.version import __version__
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+#: Seconds the gateway may take to answer; a long poll's wait comes on top.
+TIMEOUT_S = 30.0
+#: Seconds during which a request that found the gateway away or busy is repeated.
+RETRY_FOR_S = 15.0
+
+
+class Penstock:
+    """A client of one farm, safe to share between threads; close it, or use it in a `with` block.
+
+    `url` and `api_key` default to PENSTOCK_URL (else http://127.0.0.1:8080) and PENSTOCK_API_KEY.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        retry_for_s: float = RETRY_FOR_S,
+    ) -> None:
+        # httpx takes longer to import than everything else together: `penstock --version` goes without.
+        from penstock.transport import Transport
+
+        self.url = checked(url or os.environ.get("PENSTOCK_URL") or DEFAULT_URL)
+        key = api_key or os.environ.get("PENSTOCK_API_KEY")
+        self._transport = Transport(
+            self.url, key, user_agent=f"penstock/{__version__}", timeout_s=timeout_s, retry_for_s=retry_for_s
+        )
+        self.objects = Objects(self._transport)
+        self.models = Models(self._transport)
+        self.jobs = Jobs(self._transport, self._upload)
+
+    def run(
+        self, model: str, inputs: Mapping[str, Any], *, wait_s: float = math.inf, **options: Unpack[Options]
+    ) -> dict[str, Any]:
+        """Submit, wait and return the outputs.
+
+        `options` are those of `jobs.submit`. Raises the job's failure, or StillRunning after
+        `wait_s` seconds; the job goes on then.
+        """
+        job = self.jobs.submit(model, inputs, wait_s=wait_s, **options)
+        if not job.done:
+            raise StillRunning(f"{job.id} is {job.status} after {wait_s:g} s")
+        job.raise_for_failure()
+        return self.jobs.result(job) if job.outputs is None else job.outputs
+
+    def close(self) -> None:
+        """Close the connections; the client is of no use afterwards."""
+        self._transport.close()
+
+    def __enter__(self) -> "Penstock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _upload(self, source: bytes | Path) -> str:
+        return self.objects.upload(source).id
+
+
+def checked(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"the farm's address is {url!r}; it must start with http:// or https://")
+    return url.rstrip("/")
