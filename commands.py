@@ -55,7 +55,9 @@ def up(settings: Settings, pools: tuple[str, ...]) -> None:
     """Run a whole farm on this machine, in the foreground, until Ctrl-C."""
     import farm
 
-    click.echo(f"Penstock at http://{settings.host}:{settings.port}  (Ctrl-C ends it; data in {settings.data})", err=True)
+    click.echo(
+        f"Penstock at http://{settings.host}:{settings.port}  (Ctrl-C ends it; data in {settings.data})", err=True
+    )
     farm.up(settings, pools=list(pools))
 
 

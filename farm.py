@@ -70,10 +70,11 @@ def store_binary() -> str:
 
 
 def store_command(settings: Settings) -> list[str]:
+    data = settings.data.resolve()
     return [
         store_binary(), "--port", "0", "--unixsocket", str(settings.socket), "--unixsocketperm", "700",
-        "--dir", str(settings.data.resolve()), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-        "--logfile", str(settings.data.resolve() / "valkey.log"), "--loglevel", "warning", "--maxmemory-policy", "noeviction",
+        "--dir", str(data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+        "--maxmemory-policy", "noeviction", "--logfile", str(data / "valkey.log"), "--loglevel", "warning",
     ]  # fmt: skip
 
 
@@ -133,9 +134,8 @@ def check_port(settings: Settings) -> None:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            raise OperatorError(
-                f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}); choose another PENSTOCK_PORT"
-            ) from error
+            where = f"{settings.host}:{settings.port}"
+            raise OperatorError(f"cannot listen on {where} ({error.strerror}); choose another PENSTOCK_PORT") from error
 
 
 def die_with_parent() -> None:

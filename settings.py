@@ -19,8 +19,17 @@ from urllib.parse import urlsplit, urlunsplit
 from errors import SettingsError
 
 PREFIX = "PENSTOCK_"
-#: Names that other parts of Penstock read (the client and the test suite), so that they are no misspelling here.
-FOREIGN = frozenset({"PENSTOCK_URL", "PENSTOCK_API_KEY", "PENSTOCK_HOME", "PENSTOCK_TEST_BROKER_URL", "PENSTOCK_TEST_REDIS_URL", "PENSTOCK_TEST_OBJECTS_URL"})
+#: Names that the client and the test suite read: no misspelling here.
+FOREIGN = frozenset(
+    {
+        "PENSTOCK_URL",
+        "PENSTOCK_API_KEY",
+        "PENSTOCK_HOME",
+        "PENSTOCK_TEST_BROKER_URL",
+        "PENSTOCK_TEST_REDIS_URL",
+        "PENSTOCK_TEST_OBJECTS_URL",
+    }
+)
 
 #: Longest path of a unix socket, bytes (sockaddr_un.sun_path less its final NUL; 103 on macOS).
 SOCKET_PATH_BYTES = 103
@@ -139,7 +148,7 @@ def parse(name: str, text: str, kind: object) -> Any:
         return Path(text)
     if kind in (int, float):
         try:
-            number = kind(text)  # type: ignore[operator]
+            number = kind(text)
         except ValueError as error:
             raise SettingsError(f"{name} is {text!r}; it must be a number") from error
         if number < 0:

@@ -4,6 +4,7 @@ The record keeps the queue message as it was published, unread: whatever a submi
 there, and the record can be rebuilt from it, or republished, without another source.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -63,7 +64,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     queue: str
     status: Status
-    message: bytes
+    #: Empty once it is erased.
+    message: bytes = b""
     created_ms: int
     start_by_ms: int = 0
     result_ttl_s: int = 0
@@ -120,7 +122,7 @@ def _status(text: bytes) -> Status:
 
 
 #: How each field of the hash is read.
-READ = {
+READ: dict[str, Callable[[bytes], object]] = {
     "tenant": _text, "queue": _text, "status": _status, "message": bytes, "created_ms": int,
     "start_by_ms": int, "result_ttl_s": int, "attempt": int, "losses": int, "failures": int,
     "queued_ms": int, "started_ms": int, "completed_ms": int, "not_before_ms": int,

@@ -28,7 +28,7 @@ WITHDRAWN_S = 24 * 3600
 class Creation(NamedTuple):
     #: "created", "exists" (this id is known), "same" (this Idempotency-Key made the job `id`), "mismatch" or "full".
     verdict: str
-    #: The job's id, or the depth of a full queue.
+    #: The job's id; after "created" and "full": how many jobs wait in the lane.
     detail: str
 
 
@@ -110,7 +110,7 @@ class JobStore:
     def __init__(self, client: "redis.Redis", *, now_ms: Callable[[], int] = wall_ms) -> None:
         self._client = client
         self._scripts = Scripts(client)
-        self._now_ms = now_ms
+        self.now_ms = now_ms
 
     # -- submitting ---------------------------------------------------------------------------------------------
 
@@ -204,11 +204,9 @@ class JobStore:
 
     # -- working ------------------------------------------------------------------------------------------------
 
-    def claim_all(
-        self, wants: Sequence[Want], *, device: str, losses_allowed: int, lost_error: bytes
-    ) -> list[Claim]:
+    def claim_all(self, wants: Sequence[Want], *, device: str, losses_allowed: int, lost_error: bytes) -> list[Claim]:
         """Take the jobs of one batch; each answer says whether to run it, and under which token."""
-        now = self._now_ms()
+        now = self.now_ms()
         calls = [
             Call(
                 "claim",
@@ -223,7 +221,7 @@ class JobStore:
 
     def finish_all(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Commit; each answer is the status that stands now, or "stale" where another attempt holds the job."""
-        now = self._now_ms()
+        now = self.now_ms()
         calls = [
             Call(
                 "finish",
@@ -240,7 +238,7 @@ class JobStore:
 
     def requeue_all(self, returns: Sequence[Return]) -> list[str]:
         """Give executions back; each answer is "queued", "canceled" or "stale"."""
-        now = self._now_ms()
+        now = self.now_ms()
         calls = [
             Call(
                 "requeue",
@@ -256,17 +254,17 @@ class JobStore:
 
     def cancel(self, job: Job) -> Status | None:
         """Cancel; the status after the call (`running`: flagged, it will end as canceled)."""
-        return self._status(Call("cancel", self._keys(job.id, job.queue), (job.id, self._now_ms())))
+        return self._status(Call("cancel", self._keys(job.id, job.queue), (job.id, self.now_ms())))
 
     def expire(self, job: Job) -> Status | None:
         """End a queued job whose time to start has passed."""
-        return self._status(Call("expire", self._keys(job.id, job.queue), (job.id, self._now_ms())))
+        return self._status(Call("expire", self._keys(job.id, job.queue), (job.id, self.now_ms())))
 
     def retry(self, job: Job, *, start_by_ms: int) -> str:
         """Queue a job that ended badly again; the answer is its status before ("missing", "erased" otherwise)."""
         keys_ = (keys.job(job.id), keys.waiting(job.queue), keys.DUE)
         with store_errors():
-            answer: bytes = self._scripts.run(Call("retry", keys_, (job.id, self._now_ms(), start_by_ms)))
+            answer: bytes = self._scripts.run(Call("retry", keys_, (job.id, self.now_ms(), start_by_ms)))
         return answer.decode()
 
     def release(self, id: str) -> tuple[str, bytes] | None:
@@ -280,7 +278,7 @@ class JobStore:
         call = Call(
             "erase",
             (*self._keys(job.id, job.queue), keys.tenant_jobs(job.tenant)),
-            (job.id, self._now_ms(), reason, TOMBSTONE_S),
+            (job.id, self.now_ms(), reason, TOMBSTONE_S),
         )
         with store_errors():
             answer = self._scripts.run(call)
@@ -291,7 +289,7 @@ class JobStore:
     def due(self, *, limit: int) -> list[str]:
         """Members of the due set whose time has come, `<kind>:<id>`, oldest first; they stay until `settle`."""
         with store_errors():
-            members = self._client.zrangebyscore(keys.DUE, 0, self._now_ms(), start=0, num=limit)
+            members = self._client.zrangebyscore(keys.DUE, 0, self.now_ms(), start=0, num=limit)
         return [member.decode() for member in members]
 
     def settle(self, member: str) -> None:

@@ -10,6 +10,8 @@ DONE = PREFIX + "done"
 WORKERS = PREFIX + "workers"
 #: Hash of API keys: SHA-256 of the key -> JSON of what it may do.
 API_KEYS = PREFIX + "keys"
+#: The secret that signs links to objects.
+SECRET = PREFIX + "secret"
 #: Hash of counters: jobs by terminal state, refused commits.
 COUNTERS = PREFIX + "counters"
 

@@ -62,7 +62,8 @@ class Scripts:
         pipe = self._client.pipeline(transaction=False)
         for call in calls:
             pipe.execute_command("EVALSHA", DIGESTS[call.script], len(call.keys), *call.keys, *call.args)
-        return pipe.execute(raise_on_error=False)
+        answers: list[Any] = pipe.execute(raise_on_error=False)
+        return answers
 
     def _load(self) -> None:
         pipe = self._client.pipeline(transaction=False)

@@ -133,7 +133,7 @@ class Publisher:
                 self._link.send(batch)
             # Whatever a transport raises while the broker goes away: the link is replaced and tried again,
             # and the reason reaches each waiting thread when its deadline comes.
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 log.warning("publishing failed", extra={"reason": repr(error), "waiting": len(batch)})
                 self._drop_link()
                 give_up(batch, error)

@@ -13,11 +13,11 @@ from typing import Any
 import redis
 from celery import bootsteps
 from redis.exceptions import LockError, RedisError
+from storage.objects import Objects
 
 from errors import PenstockError
 from storage import keys
 from storage.jobs import JobStore
-from storage.objects import Objects
 from tasks.publisher import Outgoing, Publisher
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,13 @@ class Relay:
         for member in members:
             kind, _, id = member.partition(":")
             if kind == "expire":
-                self._expire(id)
+                self._expire(member, id)
             elif kind == "erase":
-                self._erase(id)
+                self._erase(member, id)
             elif kind == "object":
                 self._objects.delete(id)
-            if kind != "retry":
                 self._jobs.settle(member)
-                settled += 1
-        return settled
+        return len(members) - len(retries) + settled
 
     def _publish(self, members: list[str]) -> int:
         released = [(member, self._jobs.release(member.partition(":")[2])) for member in members]
@@ -66,14 +64,18 @@ class Relay:
                 settled += 1
         return settled
 
-    def _expire(self, id: str) -> None:
+    def _expire(self, member: str, id: str) -> None:
         job = self._jobs.get(id)
-        if job is not None:
+        if job is None:
+            self._jobs.settle(member)
+        else:
             self._jobs.expire(job)
 
-    def _erase(self, id: str) -> None:
+    def _erase(self, member: str, id: str) -> None:
         job = self._jobs.get(id)
-        if job is not None:
+        if job is None:
+            self._jobs.settle(member)
+        elif self._jobs.now_ms() >= job.expires_ms:
             self._objects.delete_prefix(f"{job.tenant}/jobs/{id}/")
             self._jobs.erase(job, reason="expired")
 

@@ -36,9 +36,7 @@ def lane_queue(name: str) -> Queue:
 
 
 def dead_queue() -> Queue:
-    return Queue(
-        DEAD_QUEUE, exchange=_dead, routing_key="", durable=True, queue_arguments={"x-queue-type": "quorum"}
-    )
+    return Queue(DEAD_QUEUE, exchange=_dead, routing_key="", durable=True, queue_arguments={"x-queue-type": "quorum"})
 
 
 def declare(connection: Connection, queues: Iterable[str]) -> list[str]:

@@ -6,17 +6,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from storage.objects import Objects, open_objects
 
 from errors import InvalidInput, ObjectsUnavailable, PenstockError
-from models import arrays
+from models.arrays import Batch, decode
 from models.catalog import Catalog
-from models.loading import Call, LoadedModel, decode, load
-from storage.objects import Objects, open_objects
+from models.loading import LoadedModel, load
+from models.outputs import encode
+from models.running import Call
 from tasks import message as messages
 from workers import wire
 
@@ -78,7 +81,7 @@ def serve(pipe: Connection, model: LoadedModel, spec: wire.Spec) -> None:
 def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.Done:
     """One outcome for each job, in order; one job's bad input or output is its own."""
     started = time.perf_counter()
-    calls = [attempt(lambda item=item: read_call(model, item, objects)) for item in batch.items]
+    calls = [attempt(partial(read_call, model, item, objects)) for item in batch.items]
     good = [call for call in calls if isinstance(call, Call)]
     outcomes = iter(model.run(good)) if good else iter(())
     results = []
@@ -87,9 +90,9 @@ def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.D
         if isinstance(outcome, PenstockError):
             results.append(failure(outcome))
         else:
-            written = attempt(lambda item=item, outputs=outcome: write(outputs, item, objects))
+            written = attempt(partial(write, outcome, item, objects))
             results.append(failure(written) if isinstance(written, PenstockError) else written)
-    return wire.Done(results, (time.perf_counter() - started) * 1000, sum(map(rows_of, good)))
+    return wire.Done(results, (time.perf_counter() - started) * 1000)
 
 
 def attempt(step: Callable[[], T]) -> T | PenstockError:
@@ -111,9 +114,9 @@ def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
     return Call(decode(model.manifest, inputs, objects.read), message.parameters)
 
 
-def write(outputs: arrays.Rows, item: wire.Item, objects: Objects) -> wire.Result:
+def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:
     """A job's outputs as JSON: inline when small, else as an object that no other attempt writes."""
-    text = arrays.encode(outputs)
+    text = encode(outputs)
     if len(text) <= INLINE_BYTES:
         return wire.Result(outputs=text)
     tenant = messages.decode(item.body).tenant

@@ -57,7 +57,9 @@ class Lane:
         self._held: dict[Any, None] = {}
         self._channel.basic_qos(0, prefetch, False)
 
-    def consume(self, on_delivery: Callable[[Delivery], None], on_refused: Callable[[bytes, PenstockError], None]) -> None:
+    def consume(
+        self, on_delivery: Callable[[Delivery], None], on_refused: Callable[[bytes, PenstockError], None]
+    ) -> None:
         """Begin; each message that can be read goes to `on_delivery`, each that cannot to `on_refused`."""
 
         def receive(raw: Any) -> None:
@@ -126,7 +128,7 @@ class Lane:
             return
         now = time.time()
         client = self._channel.client
-        client.zadd(self._channel.unacked_index_key, {tag: now for tag in self._held}, xx=True)
+        client.zadd(self._channel.unacked_index_key, dict.fromkeys(self._held, now), xx=True)
 
     def cancel(self) -> None:
         """Take no more; what was delivered stays ours."""

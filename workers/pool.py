@@ -77,7 +77,7 @@ class Pool:
 
     def finish_batches(self, tick: Callable[[], None]) -> list[Delivery]:
         """Wait for the batches that run, calling `tick` now and then; returns those that got no outcome."""
-        while not all([serving.finish(0.05) for serving in self.servings]):
+        while not all(serving.finish(0.05) for serving in self.servings):
             tick()
         return [delivery for serving in self.servings for delivery in serving.unfinished()]
 

@@ -143,7 +143,12 @@ class Serving:
             pause_s = RELOAD_FIRST_S
             log.info(
                 "executor ready",
-                extra={"model": spec.model, "version": spec.version, "device": device, "load_ms": round(loaded.load_ms)},
+                extra={
+                    "model": spec.model,
+                    "version": spec.version,
+                    "device": device,
+                    "load_ms": round(loaded.load_ms),
+                },
             )
             self._count_ready(+1)
             try:
@@ -222,7 +227,7 @@ class Serving:
             guilty = len(batch) == 1 and batch[0].deaths > DEATHS_ALLOWED
             self._suspect(batch, failed(WorkerLost(f"it ended the process that ran it: {error}")), retry=not guilty)
             return False
-        self._count(done)
+        self._count(batch, done)
         self._commit(batch, done.results, compute_ms=done.compute_ms)
         return True
 
@@ -241,10 +246,10 @@ class Serving:
                 self._running.pop(delivery.message.id, None)
                 delivery.lane.settle(delivery.tag)
 
-    def _count(self, done: wire.Done) -> None:
+    def _count(self, batch: Sequence[Delivery], done: wire.Done) -> None:
         with self._guard:
             self._batches += 1
-            self._rows += done.rows
+            self._rows += sum(delivery.rows for delivery in batch)
             self._compute_ms += done.compute_ms
 
     def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:

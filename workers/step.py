@@ -65,7 +65,12 @@ class Lanes:
         self._each(Lane.cancel)
         waiting = self._pool.stop_taking()
         self._give_back(waiting)
-        unfinished = self._pool.finish_batches(lambda: (self._each(Lane.flush), keep_alive()))
+
+        def meanwhile() -> None:
+            self._each(Lane.flush)
+            keep_alive()
+
+        unfinished = self._pool.finish_batches(meanwhile)
         self._each(Lane.flush)
         self._give_back(unfinished)
         self._pool.close()
@@ -103,7 +108,7 @@ class Lanes:
             try:
                 delivery.lane.give_back(delivery.tag)
             # The broker gives back by itself what a closed connection held.
-            except (OSError, *self._errors()) as error:
+            except self._errors() as error:
                 log.info("not given back by hand", extra={"reason": str(error)})
                 return
 
@@ -115,7 +120,7 @@ class Lanes:
         return [lane for lanes in self._lanes.values() for lane in lanes]
 
     def _errors(self) -> tuple[type[Exception], ...]:
-        return tuple(self._connection.connection_errors) if self._connection is not None else ()
+        return (OSError, *(self._connection.connection_errors if self._connection is not None else ()))
 
     def _soon(self, step: Callable[..., None], *args: Any) -> None:
         hub = get_event_loop()
@@ -145,7 +150,9 @@ def lanes_step(lanes: Lanes) -> type[Any]:
 
 def ending() -> bool:
     """Whether a signal asked the worker to end (an exit code, which may be 0)."""
-    return any(flag is not None and flag is not False for flag in (celery_state.should_stop, celery_state.should_terminate))
+    return any(
+        flag is not None and flag is not False for flag in (celery_state.should_stop, celery_state.should_terminate)
+    )
 
 
 def keep_alive(connection: Any) -> None:

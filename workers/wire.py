@@ -58,7 +58,6 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 class Done(msgspec.Struct, frozen=True, tag="done"):
     results: list[Result]
     compute_ms: float
-    rows: int
 
 
 Reply = Ready | LoadFailed | Done
@@ -84,4 +83,5 @@ def receive_batch(pipe: Connection) -> Batch:
 
 def receive_reply(pipe: Connection) -> Reply:
     """Raises EOFError when the executor has gone."""
-    return _reply.decode(pipe.recv_bytes())
+    reply: Reply = _reply.decode(pipe.recv_bytes())
+    return reply

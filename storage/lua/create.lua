@@ -2,7 +2,7 @@
 -- KEYS job, tenant's list, waiting, due, idempotency key ("" without)
 -- ARGV id, tenant, queue, message, created_ms, start_by_ms, result_ttl_s, queue limit (0: none),
 --      body digest, idempotency ttl (s)
--- Returns {"created"|"exists"|"same"|"mismatch"|"full", id or count}
+-- Returns {"created"|"full", jobs in the lane} or {"exists"|"same"|"mismatch", id}
 local id = ARGV[1]
 if KEYS[5] ~= "" then
   local held = redis.call("HMGET", KEYS[5], "id", "body")
@@ -30,4 +30,4 @@ if KEYS[5] ~= "" then
   redis.call("HSET", KEYS[5], "id", id, "body", ARGV[9])
   redis.call("EXPIRE", KEYS[5], ARGV[10])
 end
-return {"created", id}
+return {"created", tostring(redis.call("ZCARD", KEYS[3]))}

@@ -1,10 +1,12 @@
 -- erase: inputs and outputs go, a tombstone stays. A queued job is canceled by it, a running one flagged.
 -- KEYS job, waiting, due, done channel, counters, tenant's list
 -- ARGV id, now_ms, reason ("deleted" | "expired"), seconds the tombstone stays
--- Returns {status before, outputs key} or {"missing"}
+-- Returns {status before, outputs key}, {"missing"}, or {"kept"} when its time has not come
 local held = redis.call("HMGET", KEYS[1], "status", "outputs_key", "expires_ms")
-redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1])
-if not held[1] then return {"missing"} end
+if not held[1] then
+  redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1])
+  return {"missing"}
+end
 if ARGV[3] == "expired" and tonumber(ARGV[2]) < (tonumber(held[3]) or 0) then return {"kept"} end
 if held[1] == "queued" then
   terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "canceled", tonumber(ARGV[2]))

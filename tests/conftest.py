@@ -1,0 +1,27 @@
+"""Fixtures that every folder of tests shares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from tests.services.valkey import Valkey, valkey_service
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One private Valkey for this test process."""
+    # A short path: a socket's name has at most 107 bytes.
+    service = valkey_service(Path(tmp_path_factory.mktemp("v")))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def store(valkey: Valkey) -> Iterator["redis.Redis"]:
+    """A client of the private Valkey, emptied first."""
+    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    client.flushall()
+    yield client
+    client.close()
