@@ -1,5 +1,6 @@
 """Which deliveries of one channel are settled: the pure bookkeeping behind cumulative acknowledgement."""
 
+from itertools import takewhile
 from typing import NamedTuple
 
 
@@ -36,18 +37,12 @@ class Ledger:
         A cumulative ack also covers what was acked singly before (RabbitMQ ignores those), so one frame
         serves the whole settled front.
         """
-        up_to = None
-        for tag in list(self._open):
-            if tag not in self._settled:
-                break
-            up_to = tag
-            del self._open[tag]
-            self._settled.discard(tag)
-        singles = sorted(self._settled)
-        for tag in singles:
+        front = list(takewhile(self._settled.__contains__, self._open))
+        singles = sorted(self._settled.difference(front))
+        for tag in self._settled:
             del self._open[tag]
         self._settled.clear()
-        return Flush(up_to, singles)
+        return Flush(front[-1] if front else None, singles)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -4,7 +4,14 @@ import hypothesis.strategies as st
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from errors import StoreUnavailable
 from storage import keys
@@ -302,5 +309,8 @@ class JobLife(RuleBasedStateMachine):
 def test_any_order_of_events_keeps_the_record_lawful(store: "redis.Redis") -> None:
     machine = type("Bound", (JobLife,), {"client": store})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+        machine,
+        settings=settings(
+            max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
     )
