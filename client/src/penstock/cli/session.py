@@ -8,7 +8,7 @@ import click
 from penstock.client import Penstock
 
 #: At a prompt a farm that is away should be reported soon; scripts look at the exit code.
-RETRY_FOR_S = 3.0
+RETRY_FOR_S = 1.0
 JSON_WANTED = "penstock.json"
 
 
@@ -20,11 +20,11 @@ class Farm:
     api_key: str | None
 
 
-def connect(*, retry_for_s: float = RETRY_FOR_S) -> Penstock:
+def connect() -> Penstock:
     """A client of the farm that the command line or the environment names."""
     farm = click.get_current_context().find_object(Farm) or Farm(None, None)
     try:
-        return Penstock(farm.url, farm.api_key, retry_for_s=retry_for_s)
+        return Penstock(farm.url, farm.api_key, retry_for_s=RETRY_FOR_S)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
