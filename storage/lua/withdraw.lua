@@ -3,8 +3,8 @@
 -- KEYS job, tenant's list, waiting, due
 -- ARGV id, seconds to remember
 -- Returns "withdrawn", or the status when a worker was faster (then the job was accepted after all)
-local held = redis.call("HMGET", KEYS[1], "status", "attempt")
-if held[1] == "queued" and not held[2] then
+local held = redis.call("HMGET", KEYS[1], "status", "attempt", "confirmed")
+if held[1] == "queued" and not held[2] and not held[3] then
   redis.call("HSET", KEYS[1], "status", "withdrawn")
   redis.call("HDEL", KEYS[1], "message")
   redis.call("EXPIRE", KEYS[1], ARGV[2])
