@@ -1,0 +1,28 @@
+"""Responses: JSON by msgspec, times as RFC 3339."""
+
+from functools import lru_cache
+from time import gmtime, strftime
+
+import msgspec
+from flask import Response
+
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`value` as a JSON response."""
+    return Response(encode(value), status, headers, content_type="application/json")
+
+
+def timestamp(ms: int) -> str | None:
+    """Milliseconds since the epoch as RFC 3339 in UTC; None for 0, which means "not yet"."""
+    if not ms:
+        return None
+    seconds, rest = divmod(ms, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+# Jobs of one second share it: formatting costs more than looking it up.
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))

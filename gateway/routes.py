@@ -1,0 +1,56 @@
+"""A route: what Flask needs to know of it, and what the OpenAPI document says of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Response
+
+View = Callable[..., Response]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A query parameter or a request header."""
+
+    name: str
+    where: str = "query"
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """A request body: media type to a msgspec type, or to a JSON schema."""
+
+    content: Mapping[str, Any]
+    required: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One kind of answer: what it means, and media type to a msgspec type or a JSON schema."""
+
+    description: str
+    content: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    method: str
+    #: As Flask writes it, with `<name>`.
+    path: str
+    view: View
+    #: `operationId` and Flask's endpoint.
+    name: str
+    tag: str
+    summary: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    answers: Mapping[int, Answer]
+    #: Codes of the errors it may answer with, beside those that every route may.
+    errors: tuple[str, ...] = ()
+    #: True where no API key is asked for.
+    public: bool = False
