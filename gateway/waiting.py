@@ -1,0 +1,138 @@
+"""Waiting for jobs to end: one Redis subscription a process, one thread that reads it, and no polling.
+
+Whoever waits registers first and reads the record second, so that an end in between is not missed. When the
+subscription is lost, it is made again and everybody waiting looks at the record once.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from redis.exceptions import RedisError, TimeoutError
+
+from storage import keys
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a message after which the subscription is tested with a ping.
+SILENCE_S = 5.0
+#: Seconds between tries to subscribe again.
+PAUSE_S = 0.25
+
+
+class Waiter:
+    """Somebody who waits for one job."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True once woken: the job may have ended, or the waiting was cut short; look at the record."""
+        return self._lock.acquire(timeout=max(0.0, timeout_s))
+
+    def wake(self) -> None:
+        """Called by one thread at a time: two would release the lock twice."""
+        if self._lock.locked():
+            self._lock.release()
+
+
+class Waiting:
+    """Everybody in this process who waits."""
+
+    def __init__(self, client: "redis.Redis", *, slots: int) -> None:
+        self._client = client
+        #: How many may wait at once: each holds a request thread, and some must be left for everything else.
+        self._slots = threading.BoundedSemaphore(slots)
+        self._waiters: defaultdict[str, set[Waiter]] = defaultdict(set)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    @contextmanager
+    def watch(self, id: str) -> Iterator[Waiter | None]:
+        """A waiter for the job `id`; None where too many wait already or this process is about to end."""
+        if self._closed.is_set() or not self._slots.acquire(blocking=False):
+            yield None
+            return
+        waiter = Waiter()
+        try:
+            with self._lock:
+                self._waiters[id].add(waiter)
+                self._start()
+            yield waiter
+        finally:
+            with self._lock:
+                others = self._waiters[id]
+                others.discard(waiter)
+                if not others:
+                    del self._waiters[id]
+            self._slots.release()
+
+    def close(self) -> None:
+        """Wake everybody, and let nobody wait any more."""
+        self._closed.set()
+        self._wake_all()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            connection = self._connection()
+            try:
+                connection.connect()
+                connection.send_command("SUBSCRIBE", keys.DONE)
+                self._listen(connection)
+            except (RedisError, OSError) as error:
+                log.warning("subscription lost", extra={"reason": repr(error)})
+                self._closed.wait(PAUSE_S)
+            finally:
+                connection.disconnect()
+
+    def _connection(self) -> "redis.Connection":
+        pool = self._client.connection_pool
+        # One of its own, outside the pool: it is never given back.
+        return pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": SILENCE_S})
+
+    def _listen(self, connection: "redis.Connection") -> None:
+        silent = False
+        while not self._closed.is_set():
+            try:
+                answer = connection.read_response(disconnect_on_error=False)
+            except TimeoutError:
+                if silent:
+                    raise
+                silent = True
+                connection.send_command("PING")
+                continue
+            silent = False
+            if answer[0] == b"message":
+                self._wake(answer[2].decode())
+            elif answer[0] == b"subscribe":
+                # What ended before the subscription stood was not announced to it.
+                self._wake_all()
+
+    def _wake(self, id: str) -> None:
+        # Without the lock first: most ids that go by are waited for elsewhere, or by nobody.
+        if id in self._waiters:
+            with self._lock:
+                for waiter in self._waiters.get(id, ()):
+                    waiter.wake()
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for waiters in self._waiters.values():
+                for waiter in waiters:
+                    waiter.wake()
