@@ -1,0 +1,94 @@
+"""Where a job's inputs lie: small ones in the message, large ones in the object store.
+
+Objects of a tenant: `<tenant>/objects/<obj id>` are uploads, `<tenant>/jobs/<job id>/…` belong to a job and go
+with it.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from errors import Fault, InvalidInput, NotFound, ObjectsUnavailable
+from gateway.json_bodies import escaped
+from gateway.submission import Input
+from storage.objects import Objects
+
+log = logging.getLogger(__name__)
+
+#: Bytes of JSON that an input may have inside a message.
+INLINE_LIMIT = 64 * 1024
+OBJECT_ID = re.compile(r"obj_[0-9A-HJKMNP-TV-Z]{26}")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def upload_key(tenant: str, id: str) -> str:
+    return f"{tenant}/objects/{id}"
+
+
+def job_prefix(tenant: str, job: str) -> str:
+    return f"{tenant}/jobs/{job}/"
+
+
+def input_key(tenant: str, job: str, index: int) -> str:
+    """Where the job's input number `index` lies; by number, as names are the client's."""
+    return f"{job_prefix(tenant, job)}in/{index}"
+
+
+class Inputs:
+    """Moves inputs to the object store and resolves references to it."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def settle(self, inputs: Mapping[str, Input], *, tenant: str, job: str, moved: list[str]) -> msgspec.Raw:
+        """The inputs' JSON as the message carries it; the key of each object made is added to `moved`.
+
+        Raises InvalidInput for a reference to nothing, ObjectsUnavailable.
+        """
+        settled: dict[str, msgspec.Raw] = {}
+        for index, (name, given) in enumerate(inputs.items()):
+            raw = given.raw
+            if not given.stored:
+                if type(given.value) is dict and "object" in given.value:
+                    raw = self._resolve(name, given.value, tenant)
+                elif len(memoryview(raw)) > INLINE_LIMIT:
+                    raw = self._move(input_key(tenant, job, index), raw, moved)
+            settled[name] = msgspec.Raw(raw)
+        return msgspec.Raw(_encode(settled))
+
+    def erase(self, moved: list[str]) -> None:
+        """Take back what was moved for a job that was not accepted after all; a failure is logged."""
+        for key in moved:
+            try:
+                self._objects.delete(key)
+            except ObjectsUnavailable as error:
+                log.warning("an input of a refused job stays", extra={"key": key, "reason": error.detail})
+
+    def _move(self, key: str, raw: bytes | msgspec.Raw, moved: list[str]) -> bytes:
+        moved.append(key)
+        self._objects.put(key, [bytes(raw)], max_bytes=len(memoryview(raw)))
+        return reference(key, "json")
+
+    def _resolve(self, name: str, value: dict[str, object], tenant: str) -> bytes:
+        id = str(value["object"])
+        key = upload_key(tenant, id)
+        if not OBJECT_ID.fullmatch(id) or not self._exists(key):
+            pointer = f"#/inputs/{escaped(name)}/object"
+            raise InvalidInput(
+                f"{pointer} names no object of yours: {id[:80]!r}", faults=[Fault(pointer, "names no object of yours")]
+            )
+        return reference(key, str(value.get("as", "bytes")))
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._objects.size(key)
+        except NotFound:
+            return False
+        return True
+
+
+def reference(key: str, kind: str) -> bytes:
+    return _encode({"object": key, "as": kind})

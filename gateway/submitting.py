@@ -1,0 +1,231 @@
+"""Accepting jobs: the record first, then the message, and the word to the client after both.
+
+A job is accepted when Redis holds its record and the broker has confirmed its message. When the second fails the
+first is withdrawn; unless a worker was faster, which shows that the message did arrive.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+
+from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueFull, StoreUnavailable
+from gateway.inputs import Inputs
+from gateway.submission import Input, Submission
+from gateway.withdrawals import Withdrawals
+from models.catalog import Catalog
+from models.signature import check
+from storage.job import Job, NewJob, Status
+from storage.jobs import Creation, JobStore
+from tasks.message import Message, Webhook, decode, new_id
+from tasks.publisher import Outgoing, Publisher
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a client is told to wait when a lane is full.
+FULL_RETRY_AFTER_S = 4.0
+#: Seconds between two looks at a job that another request is just submitting: the first pause and the longest.
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.005, 0.1
+
+
+class Prepared(NamedTuple):
+    """A job that may be accepted: checked, its large inputs stored."""
+
+    message: Message
+    body: bytes
+    record: NewJob
+    #: Jobs that may wait in the lane.
+    limit: int
+    #: Keys of the objects made for it.
+    moved: list[str]
+
+
+class Submitted(NamedTuple):
+    job: Job
+    message: Message
+    #: 1: the next of its lane; None: not known.
+    position: int | None
+    #: True where an Idempotency-Key led to a job that was there already.
+    replayed: bool = False
+
+
+class Idempotency(NamedTuple):
+    """Digests of an Idempotency-Key and of the body it came with."""
+
+    key: str
+    body: str
+
+
+class Submitter:
+    """The way of a submission into store and broker."""
+
+    def __init__(
+        self, *, jobs: JobStore, inputs: Inputs, catalog: Catalog, publisher: Publisher, deadline_s: float,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:  # fmt: skip
+        self._jobs = jobs
+        self._inputs = inputs
+        self._catalog = catalog
+        self._publisher = publisher
+        self._deadline_s = deadline_s
+        self._now_ms = now_ms
+        self.withdrawals = Withdrawals(jobs)
+
+    def prepare(
+        self, submission: Submission, inputs: Mapping[str, Input], *,
+        tenant: str, id: str = "", moved: Sequence[str] = (), traceparent: str = "",
+    ) -> Prepared:  # fmt: skip
+        """Check a submission against its model and build its message; raises UnknownModel, InvalidInput, Away."""
+        entry = self._catalog.get(submission.model, submission.version)
+        manifest, limits = entry.manifest, entry.manifest.limits
+        rows = check(manifest, {name: given.value for name, given in inputs.items()})
+        id, now, kept = id or new_id(), self._now_ms(), list(moved)
+        webhook = submission.webhook
+        try:
+            settled = self._inputs.settle(inputs, tenant=tenant, job=id, moved=kept)
+        except PenstockError:
+            self._inputs.erase(kept)
+            raise
+        message = Message(
+            id=id,
+            model=submission.model,
+            version=entry.version,
+            inputs=settled,
+            pool=manifest.pools[0],
+            priority=submission.priority,
+            tenant=tenant,
+            parameters=submission.parameters,
+            created_ms=now,
+            queue_ttl_s=submission.queue_ttl_s,
+            timeout_s=min(submission.timeout_s or limits.timeout_s, limits.timeout_s),
+            deadline=submission.deadline,
+            max_attempts=min(submission.max_attempts or limits.max_attempts, limits.max_attempts),
+            result_ttl_s=submission.result_ttl_s,
+            metadata=submission.metadata,
+            webhook=None if webhook is None else Webhook(webhook.url, webhook.events),
+            traceparent=traceparent,
+            rows=rows,
+        )
+        body = message.encode()
+        return Prepared(message, body, message.record(body, now_ms=now), limits.queue, kept)
+
+    def submit(self, prepared: Prepared, idempotency: Idempotency | None = None) -> Submitted:
+        """Accept one job; raises QueueFull, IdempotencyMismatch, StoreUnavailable or BrokerUnavailable."""
+        creation = self._create(prepared, idempotency)
+        if creation.verdict in ("created", "exists"):
+            # "exists": an earlier try of this very command got through, and only its answer was lost.
+            self._publish(prepared)
+            if idempotency is not None:
+                self._jobs.confirm(prepared.record.id)
+            return accepted(prepared, creation)
+        self._inputs.erase(prepared.moved)
+        if creation.verdict == "same":
+            return self._follow(creation.detail)
+        raise refusal(prepared, creation)
+
+    def submit_all(self, prepared: Sequence[Prepared]) -> list[Submitted | PenstockError]:
+        """Accept many jobs in one round trip to store and broker each; an outcome for each, in order."""
+        try:
+            creations = self._jobs.create_all((one.record, one.limit) for one in prepared)
+        except StoreUnavailable as error:
+            for one in prepared:
+                self._disown(one)
+            return [error] * len(prepared)
+        new = [one for one, creation in zip(prepared, creations, strict=True) if creation.verdict != "full"]
+        errors = self._publisher.publish([outgoing(one) for one in new])
+        unconfirmed = {one.record.id: error for one, error in zip(new, errors, strict=True) if error is not None}
+        return [
+            self._outcome(one, creation, unconfirmed.get(one.record.id))
+            for one, creation in zip(prepared, creations, strict=True)
+        ]
+
+    def _outcome(self, prepared: Prepared, creation: Creation, error: Exception | None) -> Submitted | PenstockError:
+        if creation.verdict == "full":
+            self._inputs.erase(prepared.moved)
+            return refusal(prepared, creation)
+        if isinstance(error, PenstockError) and self._withdraw(prepared):
+            return error
+        return accepted(prepared, creation)
+
+    def _create(self, prepared: Prepared, idempotency: Idempotency | None) -> Creation:
+        key, body = idempotency or ("", "")
+        try:
+            return self._jobs.create(prepared.record, queue_limit=prepared.limit, idempotency_key=key, body=body)
+        except StoreUnavailable:
+            self._disown(prepared)
+            raise
+
+    def _publish(self, prepared: Prepared) -> None:
+        (error,) = self._publisher.publish([outgoing(prepared)])
+        if error is not None and self._withdraw(prepared):
+            raise error
+
+    def _withdraw(self, prepared: Prepared) -> bool:
+        """Take the record back, now or once the store answers; False where a worker has the job already."""
+        try:
+            status = self._jobs.withdraw(prepared.record)
+        except StoreUnavailable:
+            self._disown(prepared)
+            return True
+        if status not in (None, Status.WITHDRAWN):
+            return False
+        self._inputs.erase(prepared.moved)
+        return True
+
+    def _disown(self, prepared: Prepared) -> None:
+        """Refuse a submission whose record may or may not be there: the store's answer is missing."""
+        self.withdrawals.add(prepared.record)
+        self._inputs.erase(prepared.moved)
+
+    def _follow(self, id: str) -> Submitted:
+        """The job that another request with the same Idempotency-Key made, once the broker has confirmed it."""
+        deadline, pause = time.monotonic() + self._deadline_s, FIRST_LOOK_S
+        # The other request may be in another process, which announces nothing; it needs milliseconds.
+        while not self._jobs.confirmed(id):
+            if time.monotonic() > deadline:
+                self._finish_for_another(id)
+                break
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_LOOK_S)
+        job = self._jobs.get(id)
+        if job is None:
+            raise BrokerUnavailable("the first request with this Idempotency-Key was not accepted", retry_after_s=2)
+        return Submitted(job, decode(job.message), None, replayed=True)
+
+    def _finish_for_another(self, id: str) -> None:
+        """Publish the message of a request that never came to it: a message that arrives twice is run once."""
+        job = self._jobs.get(id)
+        if job is not None:
+            (error,) = self._publisher.publish([Outgoing(job.queue, job.id, job.message)])
+            if error is not None:
+                raise error
+            self._jobs.confirm(id)
+
+
+def outgoing(prepared: Prepared) -> Outgoing:
+    return Outgoing(prepared.record.queue, prepared.record.id, prepared.body)
+
+
+def accepted(prepared: Prepared, creation: Creation) -> Submitted:
+    record = prepared.record
+    job = Job(
+        id=record.id,
+        tenant=record.tenant,
+        queue=record.queue,
+        status=Status.QUEUED,
+        message=record.message,
+        created_ms=record.created_ms,
+        queued_ms=record.created_ms,
+    )
+    return Submitted(job, prepared.message, int(creation.detail) if creation.verdict == "created" else None)
+
+
+def refusal(prepared: Prepared, creation: Creation) -> PenstockError:
+    if creation.verdict == "mismatch":
+        return IdempotencyMismatch(f"this Idempotency-Key made job {creation.detail} from another body")
+    return QueueFull(
+        f"{creation.detail} jobs of model {prepared.message.model!r} wait with priority {prepared.message.priority}; "
+        f"its limit is {prepared.limit}",
+        retry_after_s=FULL_RETRY_AFTER_S,
+    )
