@@ -1,0 +1,120 @@
+"""The gateway as a WSGI application, built from its parts."""
+
+import os
+import re
+
+from flask import Flask, Response, g, request
+
+from gateway import problems
+from gateway.authentication import Authentication, require_keys
+from gateway.inputs import Inputs
+from gateway.parts import Parts
+from gateway.register import Register
+from gateway.routes import Route
+from gateway.submitting import Submitter
+from gateway.views import health, jobs
+from gateway.waiting import Waiting
+from models.catalog import Catalog
+from settings import Settings
+from storage.access import Access
+from storage.connection import connect
+from storage.jobs import JobStore
+from storage.objects import Objects, open_objects
+from storage.workers import Workers
+from tasks.message import LANES, queue_name
+from tasks.publisher import Publisher
+
+#: Request threads that long polls leave free for everything else.
+KEPT_FREE = 0.25
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def create_app(
+    settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access, catalog: Catalog,
+    publisher: Publisher, waiting: Waiting,
+) -> Flask:  # fmt: skip
+    """The application over the parts given."""
+    inputs = Inputs(objects)
+    parts = Parts(
+        settings=settings,
+        jobs=jobs,
+        objects=objects,
+        access=access,
+        catalog=catalog,
+        publisher=publisher,
+        register=Register(workers),
+        waiting=waiting,
+        submitter=Submitter(
+            jobs=jobs, inputs=inputs, catalog=catalog, publisher=publisher, deadline_s=settings.submit_deadline_s
+        ),
+    )
+    app = Flask("gateway", static_folder=None)
+    app.extensions["penstock"] = parts
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    problems.install(app)
+    table = all_routes(parts)
+    identify(app, table, Authentication(access, settings))
+    for route in table:
+        app.add_url_rule(route.path, route.name, route.view, methods=[route.method], provide_automatic_options=False)
+    return app
+
+
+def all_routes(parts: Parts) -> list[Route]:
+    return [*jobs.routes(parts), *health.routes(parts)]
+
+
+def identify(app: Flask, table: list[Route], authentication: Authentication) -> None:
+    """Give every request an id and a tenant."""
+    public = {route.name for route in table if route.public}
+
+    @app.before_request
+    def before() -> None:
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(12).hex()
+        # Without a rule it is a 404 or 405, which says nothing that a key would protect.
+        if request.url_rule is not None and request.endpoint not in public:
+            g.tenant = authentication.tenant()
+
+    @app.after_request
+    def after(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        return response
+
+
+def from_environment() -> Flask:
+    """The application that the environment describes; what granian's workers load."""
+    return from_settings(Settings.from_env(os.environ))
+
+
+def from_settings(settings: Settings) -> Flask:
+    client = connect(settings.store_url)
+    access = Access(client)
+    require_keys(access, settings)
+    catalog = Catalog.load(settings.models)
+    return create_app(
+        settings,
+        jobs=JobStore(client),
+        workers=Workers(client),
+        objects=open_objects(settings.objects),
+        access=access,
+        catalog=catalog,
+        publisher=Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)),
+        waiting=Waiting(client, slots=slots(settings.gateway_threads)),
+    )
+
+
+def lanes(catalog: Catalog) -> list[str]:
+    """The queues of every version of every model, in each of its pools."""
+    return [
+        queue_name(pool, name, entry.version, lane)
+        for name, entries in catalog.models.items()
+        for entry in entries
+        for pool in entry.manifest.pools
+        for lane in LANES
+    ]
+
+
+def slots(threads: int) -> int:
+    """How many requests may wait at once where `threads` are handled."""
+    return max(1, threads - max(2, round(threads * KEPT_FREE)))

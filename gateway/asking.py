@@ -1,0 +1,60 @@
+"""What a request says beside its body: who asks, how long it would wait, which job it means."""
+
+import re
+
+from flask import g, request
+
+from errors import Fault, InvalidInput, NotFound, ResultExpired
+from gateway.parts import Parts
+from storage.job import Job
+from storage.jobs import wall_ms
+
+#: Longest wait of one request, seconds.
+LONGEST_WAIT_S = 60
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})', re.IGNORECASE)
+_HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
+
+
+def preferred_wait() -> int:
+    """Seconds from `Prefer: wait=N` (RFC 7240), 60 at most; 0 without one. What is not understood is ignored."""
+    header = request.environ.get("HTTP_PREFER")
+    match = _WAIT.search(header) if header else None
+    return min(int(match[1]), LONGEST_WAIT_S) if match else 0
+
+
+def asked_wait() -> float:
+    """Seconds from `?wait=N`, 60 at most; raises InvalidInput for what is no number."""
+    text = request.args.get("wait", "")
+    return min(number("wait", text), LONGEST_WAIT_S) if text else 0.0
+
+
+def number(name: str, text: str) -> float:
+    """A query parameter as a number that is not negative; raises InvalidInput."""
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        raise InvalidInput(
+            f"{name} must be a number, not {text[:80]!r}", faults=[Fault(f"?{name}", "must be a number")]
+        )
+    return float(text)
+
+
+def base_url(parts: Parts) -> str:
+    """The address clients reach the gateway at, without a slash at its end."""
+    configured = parts.settings.public_url
+    if configured:
+        return configured.rstrip("/")
+    environ = request.environ
+    host = environ.get("HTTP_HOST", "")
+    return f"{environ['wsgi.url_scheme']}://{host if _HOST.fullmatch(host) else 'localhost'}"
+
+
+def own_job(parts: Parts, id: str) -> Job:
+    """The caller's job; raises NotFound (another tenant's too), or ResultExpired once its contents are gone."""
+    job = parts.jobs.get(id) if JOB_ID.fullmatch(id) else None
+    if job is None or job.tenant != g.tenant:
+        raise NotFound(f"no job {id[:80]!r}")
+    if job.erased == "deleted":
+        raise ResultExpired(f"job {id} was deleted")
+    if job.erased or (job.expires_ms and job.expires_ms <= wall_ms()):
+        raise ResultExpired(f"job {id} has expired: results are kept for {job.result_ttl_s} s")
+    return job

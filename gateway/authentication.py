@@ -1,0 +1,99 @@
+"""Who asks: the tenant that belongs to the request's API key."""
+
+import ipaddress
+import re
+import threading
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from flask import request
+
+from errors import Forbidden, OperatorError, Unauthenticated
+from settings import Settings
+from storage.access import Access
+
+#: Seconds that a key is trusted without asking the store again: how long a revoked one may still work.
+FRESH_S = 5.0
+#: Keys remembered at once.
+REMEMBERED = 10_000
+#: The tenant of whoever asks an embedded farm on loopback without a key.
+LOCAL = "local"
+_BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
+
+
+class Authentication:
+    """Turns the `Authorization` header into a tenant."""
+
+    def __init__(self, access: Access, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._access = access
+        self._keyless = settings.embedded and is_loopback(settings.host)
+        self._clock = clock
+        self._known: dict[str, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def tenant(self) -> str:
+        """The asking tenant; raises Unauthenticated, Forbidden or StoreUnavailable."""
+        header = request.environ.get("HTTP_AUTHORIZATION")
+        if header is None:
+            if not self._keyless:
+                raise Unauthenticated("send an API key: Authorization: Bearer psk_…")
+            refuse_foreign_pages()
+            return LOCAL
+        match = _BEARER.fullmatch(header)
+        if match is None:
+            raise Unauthenticated("the Authorization header must be: Bearer psk_…")
+        return self._tenant_of(match[1])
+
+    def _tenant_of(self, key: str) -> str:
+        known = self._known.get(key)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        grant = self._access.check(key)
+        if grant is None:
+            raise Unauthenticated("this API key is not known")
+        with self._lock:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = (grant.tenant, self._clock() + FRESH_S)
+        return grant.tenant
+
+
+def refuse_foreign_pages() -> None:
+    """Without a key, loopback is the only guard, and a web page in a browser of this machine stands behind it.
+
+    So a page from elsewhere is refused by its Origin, and a name that was made to point here (DNS rebinding) by
+    the Host that it asks for.
+    """
+    environ = request.environ
+    host = environ.get("HTTP_HOST", "")
+    origin = environ.get("HTTP_ORIGIN")
+    if not is_loopback(hostname(f"//{host}")):
+        raise Forbidden("without an API key the farm answers to localhost only")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Forbidden("without an API key the farm does not answer pages from elsewhere")
+
+
+def hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_keys(access: Access, settings: Settings) -> None:
+    """Raises OperatorError where an embedded farm would listen to others without any API key."""
+    if settings.embedded and not is_loopback(settings.host) and not access.any():
+        raise OperatorError(
+            f"PENSTOCK_HOST is {settings.host}, so others could reach this farm, and it has no API key; "
+            "start it on 127.0.0.1 once and make one with: penstock key create --tenant NAME"
+        )

@@ -1,0 +1,26 @@
+"""What the gateway is made of; a test hands in others."""
+
+from dataclasses import dataclass
+
+from gateway.register import Register
+from gateway.submitting import Submitter
+from gateway.waiting import Waiting
+from models.catalog import Catalog
+from settings import Settings
+from storage.access import Access
+from storage.jobs import JobStore
+from storage.objects import Objects
+from tasks.publisher import Publisher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    settings: Settings
+    jobs: JobStore
+    objects: Objects
+    access: Access
+    catalog: Catalog
+    publisher: Publisher
+    register: Register
+    waiting: Waiting
+    submitter: Submitter

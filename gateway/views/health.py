@@ -1,0 +1,109 @@
+"""Whether the process lives, and whether the farm could take and run a job of every model now."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from errors import PenstockError
+from gateway.answers import answer
+from gateway.parts import Parts
+from gateway.routes import Answer, Route
+from storage.workers import ModelStatus, WorkerStatus
+
+
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that must be so before the farm is ready."""
+
+    ready: bool
+    reason: str = ""
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Ready when every check is. Models with a broken manifest are named, and waited for by nobody."""
+
+    status: str
+    broker: Check
+    store: Check
+    objects: Check
+    #: By `<model>/<version>`: the newest version of each model of the repository.
+    models: dict[str, Check]
+    #: By model: why its manifest cannot be used.
+    broken: dict[str, str]
+
+
+class HealthViews:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def live(self) -> Response:
+        return answer({"status": "ok"})
+
+    def ready(self) -> Response:
+        workers: list[WorkerStatus] = []
+
+        def ask_store() -> None:
+            workers.extend(self.parts.register.all())
+
+        store = probe(ask_store)
+        readiness = Readiness(
+            status="ready",
+            store=store,
+            broker=probe(self.parts.publisher.ready),
+            objects=probe(self.parts.objects.ready),
+            models=self.models(workers),
+            broken={broken.name: broken.reason for broken in self.parts.catalog.broken},
+        )
+        checks = [readiness.store, readiness.broker, readiness.objects, *readiness.models.values()]
+        if all(check.ready for check in checks):
+            return answer(readiness)
+        return answer(msgspec.structs.replace(readiness, status="not_ready"), 503, {"Retry-After": "1"})
+
+    def models(self, workers: list[WorkerStatus]) -> dict[str, Check]:
+        found: dict[str, list[ModelStatus]] = {}
+        for worker in workers:
+            for status in worker.models:
+                found.setdefault(f"{status.model}/{status.version}", []).append(status)
+        return {
+            name: served(found.get(name, []))
+            for entry in self.parts.catalog.entries()
+            for name in [f"{entry.manifest.name}/{entry.version}"]
+        }
+
+
+def probe(ask: Callable[[], Any]) -> Check:
+    try:
+        ask()
+    except PenstockError as error:
+        return Check(False, error.detail)
+    return Check(True)
+
+
+def served(statuses: list[ModelStatus]) -> Check:
+    """Ready on some worker, or the best reason why on none."""
+    if any(status.state == "ready" for status in statuses):
+        return Check(True)
+    if not statuses:
+        return Check(False, "no worker serves it")
+    failed = [status.reason for status in statuses if status.state == "failed"]
+    return Check(False, f"it could not be loaded: {failed[0]}" if failed else "it is loading")
+
+
+def routes(parts: Parts) -> list[Route]:
+    views = HealthViews(parts)
+    return [
+        Route(
+            method="GET", path="/livez", view=views.live, name="live", tag="operations", public=True,
+            summary="Whether this process lives",
+            answers={200: Answer(description="It does")},
+        ),
+        Route(
+            method="GET", path="/readyz", view=views.ready, name="ready", tag="operations", public=True,
+            summary="Whether broker, store, objects and every model are ready",
+            answers={
+                200: Answer(description="Ready", content={"application/json": Readiness}),
+                503: Answer(description="Not ready, and why", content={"application/json": Readiness}),
+            },
+        ),
+    ]  # fmt: skip
