@@ -21,7 +21,7 @@ class StartError(Exception):
 
 
 class Child:
-    """One server process. `probe` raises until the server answers."""
+    """One server process. `prepare` runs before each start; `probe` raises until the server answers."""
 
     def __init__(
         self,
@@ -29,12 +29,13 @@ class Child:
         *,
         log: Path,
         probe: Callable[[], object],
+        prepare: Callable[[], object] = lambda: None,
         env: Mapping[str, str] | None = None,
         ready_s: float = 30.0,
         stop_s: float = 10.0,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
-        self.argv, self.log, self.probe = list(argv), log, probe
+        self.argv, self.log, self.probe, self.prepare = list(argv), log, probe, prepare
         self.env = {**os.environ, **(env or {})}
         self.ready_s, self.stop_s, self.stop_signal = ready_s, stop_s, stop_signal
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,6 +47,7 @@ class Child:
         return self._process.pid
 
     def spawn(self) -> None:
+        self.prepare()
         tether = [sys.executable, "-I", "-S", TETHER, str(os.getpid())]
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C on the terminal reaches us, and we stop the servers in order.
@@ -68,7 +70,7 @@ class Child:
             try:
                 self.probe()
                 return
-            except Exception as error:  # noqa: BLE001 - whatever it is, the server is not ready yet
+            except Exception as error:  # Whatever it is, the server is not ready yet.
                 if time.monotonic() > deadline:
                     self.kill()
                     raise StartError(self._failure(f"gave no answer in {self.ready_s:g} s ({error!r})")) from error

@@ -1,0 +1,57 @@
+"""Run RabbitMQ, Redis and S3 for a command or by hand.
+
+python -m tests.services                 prints the URLs as shell exports, runs until Ctrl-C
+python -m tests.services -- COMMAND…     runs COMMAND with the URLs set, exits with its code
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from tests.services.farm import running_farm
+from tests.services.install import missing_sentence
+from tests.services.process import StartError
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] not in ([], ["--"]):
+        print(__doc__)
+        return 0 if arguments[0] in ("-h", "--help") else 2
+    if sentence := missing_sentence():
+        print(sentence, file=sys.stderr)
+        return 1
+    # A SIGTERM ends the servers as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with running_farm() as farm:
+            return run(arguments[1:], farm.urls) if arguments else show(farm.urls)
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(command: list[str], urls: Mapping[str, str]) -> int:
+    child = subprocess.Popen(command, env={**os.environ, **urls})
+    while True:
+        try:
+            code = child.wait()
+            return code if code >= 0 else 128 - code
+        except KeyboardInterrupt:
+            # Ctrl-C on a terminal reached the command too, a SIGTERM did not; it ends first, then its servers.
+            child.terminate()
+
+
+def show(urls: Mapping[str, str]) -> int:
+    for name, url in urls.items():
+        print(f"export {name}={shlex.quote(url)}", flush=True)
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
