@@ -1,0 +1,64 @@
+# Penstock. `make` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
+# Tests in parallel, with the servers of tests/services beside them.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev models demo run test test-fast check bench config docs-settings lock compose-up clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Penstock needs Python 3.11 or newer; say which one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.installed: requirements.txt requirements/gateway.txt requirements/examples.txt requirements.lock client/pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) (a minute or two the first time)"
+	@$(PIP) -r requirements.txt -r requirements/examples.txt
+	@$(PIP) --editable client
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
+	@echo "installing what tests and checks need"
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+install: $(VENV)/.installed ## Make .venv and install Penstock
+
+dev: $(VENV)/.dev ## Install what tests, checks and benchmarks need as well
+
+models: $(VENV)/.installed ## Build the example model repository (./repository)
+	@$(BIN)/python -m models.build
+
+demo: models ## Start a farm, send it a picture, sentences and a digit, show the answers
+	@$(BIN)/python examples/run_demo.py
+
+run: models ## Run the farm in the foreground at http://127.0.0.1:8080
+	@exec $(BIN)/penstock up
+
+test: $(VENV)/.dev models ## Run every test, against real RabbitMQ, Redis and S3 servers that it starts
+	@$(BIN)/python -m tests.services.install
+	@$(BIN)/python -m tests.services -- $(BIN)/pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+test-fast: $(VENV)/.dev ## Run the tests that need no server and no built model, in seconds
+	@$(BIN)/pytest -n $(JOBS) -m "not service and not repository" $(ARGS)
+
+check: $(VENV)/.dev ## Lint, formatting, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+
+bench: $(VENV)/.dev models ## Measure the farm beside a plain Celery + Flask app of the same job
+	@$(BIN)/python -m tests.services.install
+	@$(BIN)/python -m tests.services -- $(BIN)/python -m bench.farm
+
+lock: $(VENV)/.dev ## Write requirements.lock from what is installed
+	@$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//; s/^onnxruntime-gpu==(.*)/&\nonnxruntime==\1/' > requirements.lock
+
+clean: ## Remove everything that was built or run here
+	@rm -rf $(VENV) .penstock repository
