@@ -18,7 +18,7 @@ from models.catalog import Catalog
 from models.signature import check
 from storage.job import Job, NewJob, Status
 from storage.jobs import Creation, JobStore
-from tasks.message import Message, Webhook, decode, new_id
+from tasks.message import VERSION, Message, Webhook, decode, new_id
 from tasks.publisher import Outgoing, Publisher
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class Submitter:
             self._inputs.erase(kept)
             raise
         message = Message(
+            v=VERSION,
             id=id,
             model=submission.model,
             version=entry.version,

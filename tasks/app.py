@@ -5,9 +5,11 @@ connection life, signals and remote control, and runs what orchestrates.
 """
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.signals import setup_logging
 from kombu import Queue
 
 from settings import Settings
@@ -33,6 +35,23 @@ def transport_options(settings: Settings) -> dict[str, Any]:
         # Ours are three queues, not one with priorities: one list a queue.
         "priority_steps": [0],
     }
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def keep_our_logging(**_: Any) -> None:
+    """A receiver is all it takes for Celery to leave logging as logs.py has set it up."""
+
+
+def run_worker(app: Celery, *, name: str, queue: str) -> None:
+    """Run Celery's worker for one of our processes until a signal ends it."""
+    # Nothing but JSON is accepted, so that running as root, as in a container, is no more than running as root.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    app.worker_main(
+        [
+            "--quiet", "worker", "--hostname", name, "--pool", "solo", "--queues", queue, "--loglevel", "warning",
+            "--without-gossip", "--without-mingle", "--without-heartbeat",
+        ]
+    )  # fmt: skip
 
 
 def make_app(settings: Settings) -> Celery:

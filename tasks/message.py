@@ -30,7 +30,7 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job as it lies in the queue. `inputs` stays raw JSON until an executor reads it."""
 
-    v: int = VERSION
+    v: int
     id: Name
     model: Name
     #: The concrete version; a job is pinned to one when it is accepted.

@@ -8,7 +8,7 @@ from storage.objects import open_objects
 from settings import Settings
 from storage.connection import connect
 from storage.jobs import JobStore
-from tasks.app import ORCHESTRATOR_QUEUE, make_app
+from tasks.app import ORCHESTRATOR_QUEUE, make_app, run_worker
 from tasks.publisher import Publisher
 from tasks.relay import Relay, RelayThread, relay_step
 
@@ -20,12 +20,6 @@ def run(settings: Settings) -> int:
     relay = Relay(JobStore(redis), open_objects(settings.objects), publisher)
     app = make_app(settings)
     app.steps["worker"].add(relay_step(RelayThread(relay, redis)))
-    app.worker_main(
-        [
-            "worker", "--hostname", f"orchestrator-{socket.gethostname()}-{os.getpid()}", "--pool", "solo",
-            "--queues", ORCHESTRATOR_QUEUE, "--loglevel", "warning",
-            "--without-gossip", "--without-mingle", "--without-heartbeat",
-        ]
-    )  # fmt: skip
+    run_worker(app, name=f"orchestrator-{socket.gethostname()}-{os.getpid()}", queue=ORCHESTRATOR_QUEUE)
     publisher.close()
     return 0

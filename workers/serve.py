@@ -9,7 +9,7 @@ from settings import Settings
 from storage.connection import connect
 from storage.jobs import JobStore
 from storage.workers import Workers
-from tasks.app import WORKER_QUEUE, make_app
+from tasks.app import WORKER_QUEUE, make_app, run_worker
 from workers.pool import Pool
 from workers.step import Lanes, lanes_step
 
@@ -59,12 +59,7 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     )
     app = make_app(settings)
     app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
-    app.worker_main(
-        [
-            "worker", "--hostname", served.name, "--pool", "solo", "--queues", WORKER_QUEUE, "--loglevel", "warning",
-            "--without-gossip", "--without-mingle", "--without-heartbeat",
-        ]
-    )  # fmt: skip
+    run_worker(app, name=served.name, queue=WORKER_QUEUE)
     return 0
 
 
