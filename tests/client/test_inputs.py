@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock import InvalidInput
-from penstock.inputs import INLINE_BYTES, encode
+from penstock import InvalidInput, StoredObject
+from penstock.inputs import INLINE_BYTES, Upload, encode_inputs
 
 UPLOADED = {"object": "obj_1"}
 
@@ -28,43 +28,57 @@ plain = st.recursive(
 )
 
 
+def one(value: Any, upload: Upload = never) -> Any:
+    return encode_inputs({"x": value}, upload)["x"]
+
+
 @given(plain)
 def test_what_is_json_already_stays_as_it_is(value: Any) -> None:
-    assert encode(value, never) == value
+    assert one(value) == value
 
 
 def test_small_bytes_go_as_base64_and_large_ones_are_uploaded() -> None:
-    assert encode(b"abc", never) == {"b64": base64.b64encode(b"abc").decode()}
-    assert encode(memoryview(b"abc"), never) == encode(b"abc", never)
-    assert encode(bytes(INLINE_BYTES + 1), upload) == UPLOADED
+    assert one(b"abc") == {"b64": base64.b64encode(b"abc").decode()}
+    assert one(memoryview(b"abc")) == one(bytearray(b"abc")) == one(b"abc")
+    assert one(bytes(INLINE_BYTES + 1), upload) == UPLOADED
 
 
 def test_small_files_go_as_base64_and_large_ones_are_uploaded(tmp_path: Path) -> None:
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     small.write_bytes(b"abc")
     large.write_bytes(bytes(INLINE_BYTES + 1))
-    assert encode([small], never) == [{"b64": "YWJj"}]
-    assert encode({"image": large}, upload) == {"image": UPLOADED}
+    assert one([small]) == [{"b64": "YWJj"}]
+    assert one(large, upload) == UPLOADED
+
+
+def test_parts_of_an_input_are_never_references(tmp_path: Path) -> None:
+    (page,) = one([bytes(INLINE_BYTES + 1)])
+    assert list(page) == ["b64"]
+    with pytest.raises(InvalidInput, match="must be the whole input"):
+        one([tmp_path / "x.npy"])
 
 
 def test_an_npy_file_is_uploaded_whatever_its_size(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(2))
-    assert encode(tmp_path / "x.npy", upload) == UPLOADED
+    assert one(tmp_path / "x.npy", upload) == UPLOADED
+
+
+def test_an_upload_refers_to_itself() -> None:
+    assert one(StoredObject("obj_1", 3)) == UPLOADED
 
 
 def test_arrays_and_their_scalars_become_lists_and_numbers() -> None:
-    value = encode(
-        {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.int64(3), "a": array.array("d", [1.5])}, never
-    )
-    assert json.loads(json.dumps(value)) == {"x": [[0, 1, 2], [3, 4, 5]], "n": 3, "a": [1.5]}
+    value = [np.arange(6, dtype=np.float32).reshape(2, 3), np.int64(3), array.array("d", [1.5])]
+    assert json.loads(json.dumps(one(value))) == [[[0, 1, 2], [3, 4, 5]], 3, [1.5]]
 
 
 def test_what_has_no_form_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidInput, match="inputs/x/1: cannot send a object") as caught:
-        encode({"x": [1, object()]}, never)
+        one([1, object()])
     assert caught.value.errors[0].pointer == "#/inputs/x/1"
 
 
 def test_a_file_that_is_not_there_is_refused_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"inputs/image: cannot read .*\(no such file"):
-        encode({"image": tmp_path / "none.png"}, never)
+    for value in (tmp_path / "none.png", [tmp_path / "none.png"]):
+        with pytest.raises(InvalidInput, match=r"inputs/x.*: cannot read .*\(no such file"):
+            one(value)

@@ -86,7 +86,7 @@ def test_a_submit_that_waits_prefers_so_and_then_polls_long(desk: Desk, client: 
     done = client.jobs.submit("echo", {"x": 1}, wait_s=100)
     assert done.outputs == {"x": [1, 2]}
     assert desk.seen[0].headers["prefer"] == "wait=30"
-    assert [seen.query for seen in desk.seen[1:]] == [{"wait": "30"}, {"wait": "30"}]
+    assert [seen.query for seen in desk.seen[1:]] == [{"wait": "30.000"}, {"wait": "30.000"}]
 
 
 def test_long_polls_that_are_answered_early_are_not_repeated_at_once(

@@ -19,7 +19,7 @@ MOMENTS = ("created_at", "started_at", "completed_at", "expires_at")
 class QueuePlace:
     """Where a queued job stands."""
 
-    #: Jobs before it in its lane.
+    #: 1: it is the next of its lane.
     position: int | None = None
     #: Estimated seconds until it starts.
     eta_s: float | None = None

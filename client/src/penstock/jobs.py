@@ -90,8 +90,8 @@ class Jobs:
         until = self._transport.clock() + (wait_s or 0.0)
         held = min(wait_s or 0.0, LONG_POLL_S)
         headers = JSON | {"Idempotency-Key": idempotency_key or str(uuid4())}
-        if held:
-            headers["Prefer"] = f"wait={math.ceil(held)}"
+        if held >= 1:
+            headers["Prefer"] = f"wait={int(held)}"
         job = parsed(self._transport.send("POST", "/v1/jobs", headers=headers, body=lambda: body, wait_s=held))
         left = until - self._transport.clock()
         return job if job.done or left <= 0 else self._watch(job.id, left, patience_s=OUTAGE_S)
@@ -133,7 +133,7 @@ class Jobs:
             began = clock()
             held = max(0.0, min(until - began, LONG_POLL_S))
             answer = self._transport.send(
-                "GET", path(job_id), query={"wait": math.ceil(held)}, wait_s=held, patience_s=patience_s
+                "GET", path(job_id), query={"wait": f"{held:.3f}"}, wait_s=held, patience_s=patience_s
             )
             job = parsed(answer)
             now = clock()

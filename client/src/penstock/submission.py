@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from penstock.errors import InvalidInput
-from penstock.inputs import Upload, encode
+from penstock.inputs import Upload, encode, encode_inputs
 
 Priority = Literal["high", "normal", "low"]
 
@@ -42,9 +42,9 @@ class Submission(Options):
 def document(submission: Submission, upload: Upload) -> dict[str, Any]:
     """The submission as the gateway reads it, without what is left to the gateway's defaults."""
     body: dict[str, Any] = {name: value for name, value in submission.items() if value is not None}
-    body["inputs"] = encode(submission["inputs"], upload)
+    body["inputs"] = encode_inputs(submission["inputs"], upload)
     if "parameters" in body:
-        body["parameters"] = encode(body["parameters"], upload, pointer="#/parameters")
+        body["parameters"] = encode(body["parameters"], pointer="#/parameters")
     if isinstance(deadline := body.get("deadline"), datetime):
         body["deadline"] = deadline.astimezone().isoformat()
     if isinstance(webhook := body.get("webhook"), str):
