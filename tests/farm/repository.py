@@ -1,0 +1,117 @@
+"""The models that the farm's tests run: quick, and one that does every bad thing a model can do."""
+
+from pathlib import Path
+
+ECHO = """\
+name: echo
+runtime: python
+inputs: [{name: x, datatype: FP32, shape: [-1, 16]}]
+outputs: [{name: y, datatype: FP32, shape: [-1, 16]}]
+batching: {max_items: 64}
+example: {x: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]}
+"""
+
+ECHO_HANDLER = """\
+class Model:
+    def load(self, device):
+        pass
+
+    def predict(self, batch):
+        return {"y": batch["x"]}
+"""
+
+TROUBLE = """\
+name: trouble
+runtime: python
+inputs: [{name: do, datatype: BYTES, shape: [-1]}]
+outputs: [{name: did, datatype: BYTES, shape: [-1]}]
+batching: {max_items: 8}
+limits: {timeout_s: 20}
+"""
+
+#: `do` says what happens: each word is one way in which real models go wrong.
+TROUBLE_HANDLER = """\
+import os, pathlib, signal, time
+from errors import InvalidInput
+
+class Model:
+    def load(self, device):
+        pass
+
+    def predict(self, batch):
+        words = list(batch["do"])
+        for word in words:
+            verb, _, rest = word.partition(" ")
+            if verb == "raise":
+                raise ValueError("asked to")
+            if verb == "shape":
+                return {"did": words + ["one too many"]}
+            if verb == "hang":
+                time.sleep(3600)
+            if verb == "die":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if verb == "sleep":
+                time.sleep(float(rest))
+            if verb == "once":  # fails the first time, by a mark left in a file
+                mark = pathlib.Path(rest)
+                if not mark.exists():
+                    mark.touch()
+                    raise RuntimeError("the first time")
+            if verb == "count":  # notes each run, so that a test can see how often there was one
+                with open(rest, "a") as book:
+                    book.write("x")
+            if verb == "wait":  # until a file is there, so that a test decides when
+                while not pathlib.Path(rest).exists():
+                    time.sleep(0.005)
+        return {"did": [InvalidInput("no such thing") if w == "invalid" else "x" * 100_000 if w == "big" else w
+                        for w in words]}
+"""
+
+PICTURE = """\
+name: picture
+runtime: python
+inputs: [{name: image, datatype: BYTES, shape: [-1]}]
+outputs: [{name: size, datatype: INT64, shape: [-1, 2]}]
+batching: {max_items: 8}
+"""
+
+PICTURE_HANDLER = """\
+import io
+import numpy as np
+from PIL import Image
+from errors import InvalidInput
+
+def opened(data):
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.size
+    except Exception as error:
+        raise InvalidInput(f"the image cannot be read: {error}") from error
+
+class Handler:
+    def preprocess(self, inputs, parameters):
+        return {"image": np.array([opened(data) for data in inputs["image"]], dtype=np.int64)}
+
+class Model:
+    def load(self, device):
+        pass
+
+    def predict(self, batch):
+        return {"size": batch["image"]}
+"""
+
+BROKEN = "name: broken\nruntime: python\ninputs: [{name: x, datatype: FLOAT, shape: [-1]}]\noutputs: []\n"
+
+
+def build(folder: Path) -> Path:
+    """Write the repository into `folder`; one of its manifests is broken, and the others must serve all the same."""
+    for name, manifest, handler in (
+        ("echo", ECHO, ECHO_HANDLER),
+        ("trouble", TROUBLE, TROUBLE_HANDLER),
+        ("picture", PICTURE, PICTURE_HANDLER),
+        ("broken", BROKEN, ""),
+    ):
+        (folder / name / "1").mkdir(parents=True)
+        (folder / name / "model.yaml").write_text(manifest)
+        (folder / name / "handler.py").write_text(handler)
+    return folder
