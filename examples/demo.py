@@ -14,12 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 DATA = Path(__file__).parent / "data"
-SENTENCES = [
-    "The invoice is due at the end of the month.",
-    "Payment must arrive within thirty days.",
-    "The turbine turns when the gate is opened.",
-    "Water flows through the pipe to the generator.",
-]
 #: How often a job that has not ended is looked at, so that its running can be seen.
 GLANCE_S = 0.1
 COLOURS = {"queued": "yellow", "running": "cyan", "succeeded": "green"}
@@ -54,11 +48,13 @@ def read_a_page(client: Penstock) -> None:
 
 
 def compare_sentences(client: Penstock) -> None:
-    title("minilm", "says how alike sentences are", f"{len(SENTENCES)} sentences, a job each: the worker batches them")
-    jobs = [client.jobs.submit("minilm", {"text": [sentence]}) for sentence in SENTENCES]
+    title("minilm", "says how alike sentences are", "examples/data/sentences.txt, a job each: the worker batches them")
+    sentences = (DATA / "sentences.txt").read_text().splitlines()
+    jobs = [client.jobs.submit("minilm", {"text": [sentence]}) for sentence in sentences]
     vectors = [collect(client, job)["embedding"][0] for job in jobs]
-    table = Table("", *"abcd", "", box=None, header_style="bold")
-    for name, sentence, vector in zip("abcd", SENTENCES, vectors, strict=True):
+    names = [str(number) for number, _ in enumerate(sentences, 1)]
+    table = Table("", *names, "", box=None, header_style="bold")
+    for name, sentence, vector in zip(names, sentences, vectors, strict=True):
         table.add_row(f"[bold]{name}[/]", *(shade(cosine(vector, other)) for other in vectors), sentence)
     console.print(table)
 
