@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
-from penstock.cli import CLIENT, cli
+from penstock.cli import CLIENT, OPERATOR, cli
 from penstock.cli import models as models_cli
 
+from commands import operator
 from tests.client.desk import Desk, job, problem
 
 Run = Callable[..., Result]
@@ -222,6 +224,30 @@ def test_completing_a_command_imports_none() -> None:
     assert done.stdout == "['cancel', 'completion', 'config'] False\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("penstock s", "plain,submit\n"),
+        ("penstock submit --pri", "plain,--priority\n"),
+        ("penstock models sh", "plain,show\n"),
+        ("penstock submit mini", "plain,minilm\n"),
+        ("penstock sumbit ", None),
+        ("penstock up --", None),
+    ],
+)
+def test_the_shell_completes_and_never_shows_an_error(
+    desk: Desk, tmp_path: Path, typed: str, found: str | None
+) -> None:
+    desk.say({"data": [{"name": "minilm"}, {"name": "ocr"}]})
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_PENSTOCK_COMPLETE": "bash_complete"}
+    env = words | {"PENSTOCK_URL": desk.url, "PENSTOCK_HOME": str(tmp_path)}
+    # The name under which it runs makes the variable's: `_PENSTOCK_COMPLETE`.
+    code = "from penstock.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert found is None or done.stdout == found
+
+
 def test_help_shows_both_kinds_of_commands_and_the_exit_codes(run: Run) -> None:
     text = run("--help").stdout
     for part in ("Commands:", "Operator commands", "up ", "submit ", "130  interrupted"):
@@ -229,5 +255,13 @@ def test_help_shows_both_kinds_of_commands_and_the_exit_codes(run: Run) -> None:
 
 
 def test_the_listed_help_is_that_of_the_commands() -> None:
-    for entry in (*CLIENT.values(), *models_cli.CLIENT.values()):
+    tables = (CLIENT, models_cli.CLIENT, OPERATOR, models_cli.OPERATOR)
+    for entry in (entry for table in tables for entry in table.values()):
         assert entry.load().get_short_help_str(200) == entry.help
+
+
+def test_every_operator_command_is_listed() -> None:
+    assert set(operator.commands) - {"models"} == set(OPERATOR)
+    models = operator.commands["models"]
+    assert isinstance(models, click.Group)
+    assert set(models.commands) == set(models_cli.OPERATOR)

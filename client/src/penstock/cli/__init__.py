@@ -23,13 +23,15 @@ CLIENT = {
     "completion": Entry("penstock.cli.completion:completion", "Print the completion script for a shell."),
 }
 OPERATOR = {
-    "up": Entry("checkout:up", "Run the whole farm on this machine."),
+    "up": Entry("checkout:up", "Run a whole farm on this machine, in the foreground, until Ctrl-C."),
     "gateway": Entry("checkout:gateway", "Run the HTTP gateway."),
-    "worker": Entry("checkout:worker", "Run a worker of one pool."),
-    "orchestrator": Entry("checkout:orchestrator", "Run the worker that splits, merges, delivers and relays."),
-    "topology": Entry("checkout:topology", "Declare exchanges and queues on the broker."),
-    "key": Entry("checkout:key", "Create, list and revoke API keys."),
-    "config": Entry("checkout:config", "Show the settings in force."),
+    "worker": Entry("checkout:worker", "Run a worker: it loads the pool's models, then takes their jobs."),
+    "orchestrator": Entry("checkout:orchestrator", "Run the orchestrator: retries, expiries and whatever else is due."),
+    "topology": Entry(
+        "checkout:topology", "Declare the broker's exchanges and queues for every model of the repository."
+    ),
+    "key": Entry("checkout:key", "API keys: make, list and revoke them."),
+    "config": Entry("checkout:config", "Print the settings in force, secrets masked."),
 }
 
 

@@ -43,12 +43,17 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = self.entries.get(cmd_name)
-        return entry.load() if entry else None
+        try:
+            return entry.load() if entry else None
+        except click.ClickException:
+            if ctx.resilient_parsing:  # completing: a shell's prompt is no place for errors
+                return None
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.entries and not args[0].startswith("-"):
+        if not ctx.resilient_parsing and args[0] not in self.entries and not args[0].startswith("-"):
             near = get_close_matches(args[0], self.entries, n=1)
             ctx.fail(f"no such command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)

@@ -11,7 +11,7 @@ CLIENT = {
     "list": Entry("penstock.cli.models:show_all", "List the models of the farm."),
     "show": Entry("penstock.cli.models:show", "Show one model: inputs, outputs, versions."),
 }
-OPERATOR = {"check": Entry("checkout:models check", "Check a model's folder before the farm gets it.")}
+OPERATOR = {"check": Entry("checkout:models check", "Read every manifest of a repository; exit 1 when one is broken.")}
 
 
 @click.group(

@@ -1,11 +1,11 @@
 """What every client command shares: which farm, and whether it answers in JSON."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
 from penstock.client import Penstock
+from penstock.errors import PenstockError
 
 #: At a prompt a farm that is away should be reported soon; scripts look at the exit code.
 RETRY_FOR_S = 1.0
@@ -42,10 +42,11 @@ def wants_json(ctx: click.Context) -> bool:
 json_option = click.option("--json", "as_json", is_flag=True, callback=remember_json, help="Answer in JSON.")
 
 
-def complete_models(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
+def complete_models(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of models, for the shell; nothing where the farm does not answer at once."""
+    given = ctx.find_root().params
     try:
-        with Penstock(timeout_s=1.0, retry_for_s=0.0) as client:
+        with Penstock(given.get("url"), given.get("api_key"), timeout_s=1.0, retry_for_s=0.0) as client:
             return [model.name for model in client.models.list() if model.name.startswith(incomplete)]
-    except (OSError, ValueError, RuntimeError):
+    except (PenstockError, ValueError):
         return []
