@@ -46,7 +46,7 @@ test: $(VENV)/.dev models ## Run every test, against real RabbitMQ, Redis and S3
 	@$(BIN)/python -m tests.services -- $(BIN)/pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need no server and no built model, in seconds
-	@$(BIN)/pytest -n $(JOBS) -m "not service and not repository" $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) -m "not service and not repository and not farm" $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types
 	@$(BIN)/ruff check .

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import redis
-
 from tests.services.valkey import Valkey, valkey_service
+
+pytest_plugins = ["tests.services.fixtures"]
 
 
 @pytest.fixture(scope="session")

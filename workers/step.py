@@ -33,7 +33,7 @@ class Lanes:
         self._connection: Any = None
         self._lanes: dict[str, list[Lane]] = {}
         self._flush_asked = threading.Event()
-        self._started = False
+        self._started = self._ended = False
         pool.on_ready = lambda serving: self._soon(self._open_later, serving)
         pool.flush = self._ask_flush
 
@@ -60,7 +60,10 @@ class Lanes:
             serving.forget_dead_lanes()
 
     def shutdown(self, keep_alive: Callable[[], None]) -> None:
-        """The worker ends: stop taking, finish what runs, give the rest back."""
+        """The worker ends: stop taking, finish what runs, give the rest back. Celery asks more than once."""
+        if self._ended:
+            return
+        self._ended = True
         self._pool.flush = lambda: None
         self._each(Lane.cancel)
         waiting = self._pool.stop_taking()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.farm.harness import Farm
 from tests.farm.repository import build
-from tests.services.install import missing_sentence
+from tests.services.fixtures import require_servers
 from tests.services.process import Service
 from tests.services.valkey import valkey_service
 
@@ -74,13 +74,3 @@ def farm(running: Farm) -> Iterator[Farm]:
         running.start(*missing)
         running.wait_ready()
     yield running
-
-
-def require_servers() -> None:
-    import os
-
-    sentence = missing_sentence()
-    if sentence and os.environ.get("CI"):
-        pytest.fail(sentence)
-    if sentence:
-        pytest.skip(sentence)
