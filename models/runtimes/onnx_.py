@@ -47,8 +47,11 @@ def compare(entry: Entry, side: str, graph: list[str], translated: bool) -> None
         raise LoadError(f"{entry.path}: the manifest declares the {side} {declared}, the graph has {graph}")
 
 
-def open_session(file: Path, device: str, *, threads: int = 1) -> ort.InferenceSession:
-    """A session on `device`, with `threads` threads of its own; raises LoadError, never falls back to the CPU."""
+def open_session(file: Path, device: str, *, threads: int = 1, varied: bool = True) -> ort.InferenceSession:
+    """A session on `device`, with `threads` threads of its own; raises LoadError, never falls back to the CPU.
+
+    `varied`: shapes differ from call to call.
+    """
     if not file.is_file():
         raise LoadError(f"{file}: no such file")
     options = ort.SessionOptions()
@@ -57,6 +60,8 @@ def open_session(file: Path, device: str, *, threads: int = 1) -> ort.InferenceS
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Idle threads that spin take the core from whoever prepares the next batch.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A memory plan is kept for each shape ever seen: with shapes without number, a leak.
+    options.enable_mem_pattern = not varied
     options.log_severity_level = 3
     session = ort.InferenceSession(str(file), options, providers=providers(device))
     # The -gpu wheel lists CUDA as available even where it cannot load it: ask the session what it got.

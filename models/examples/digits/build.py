@@ -61,9 +61,9 @@ def train(network: Digits, pixels: torch.Tensor, labels: torch.Tensor) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(labels)).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(labels)), BATCH):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(network.logits(pixels[chosen]), labels[chosen])
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         schedule.step()

@@ -97,7 +97,7 @@ class SentenceEncoder(nn.Module):
         mask = attention_mask.to(torch.float32)
         bias = (1 - mask)[:, None, None, :] * torch.finfo(torch.float32).min
         x = self.embeddings(input_ids)
-        for layer in self.encoder["layer"]:  # type: ignore[union-attr]
+        for layer in self.encoder["layer"].children():
             x = layer(x, bias)
         mean = (x * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         return nn.functional.normalize(mean, dim=1)
