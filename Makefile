@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev models demo run test test-fast check bench config docs-settings lock compose-up clean
+.PHONY: help install dev models demo run test test-fast check bench docs lock compose-up clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ check: $(VENV)/.dev ## Lint, formatting, types
 bench: $(VENV)/.dev models ## Measure the farm beside a plain Celery + Flask app of the same job
 	@$(BIN)/python -m tests.services.install
 	@$(BIN)/python -m tests.services -- $(BIN)/python -m bench.farm
+
+docs: $(VENV)/.installed ## Write the generated pages of docs/
+	@$(BIN)/python -c "import settings; print('# Settings\n\nRead from the environment, once, at start; \`penstock config\` prints what is in force.\nA name that is not in this table is an error that names the nearest one.\nA setting that holds a secret can name a file instead: \`PENSTOCK_REDIS_URL_FILE=/run/secrets/redis\`.\n\n' + settings.table(), end='')" > docs/settings.md
 
 lock: $(VENV)/.dev ## Write requirements.lock from what is installed
 	@$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//; s/^onnxruntime-gpu==(.*)/&\nonnxruntime==\1/' > requirements.lock
