@@ -121,10 +121,20 @@ class JobStore:
             verdict, detail = self._scripts.run(call)
         return Creation(verdict.decode(), detail.decode())
 
-    def create_all(self, jobs: Iterable[tuple[NewJob, int]]) -> list[Creation]:
-        """Make many records in one round trip; with each job its queue's limit."""
+    def create_all(
+        self, jobs: Iterable[tuple[NewJob, int]], *, idempotency: Sequence[tuple[str, str]] = ()
+    ) -> list[Creation]:
+        """Make many records in one round trip; with each job its queue's limit.
+
+        `idempotency`: nothing, or for each job its Idempotency-Key and its body's digest.
+        """
+        wanted = list(jobs)
+        given = idempotency or [("", "")] * len(wanted)
         with store_errors():
-            answers = self._scripts.run_all(self._create(job, queue_limit=limit) for job, limit in jobs)
+            answers = self._scripts.run_all(
+                self._create(job, queue_limit=limit, idempotency_key=key, body=body)
+                for (job, limit), (key, body) in zip(wanted, given, strict=True)
+            )
         return [Creation(verdict.decode(), detail.decode()) for verdict, detail in answers]
 
     def _create(self, job: NewJob, *, queue_limit: int, idempotency_key: str = "", body: str = "") -> Call:
@@ -149,10 +159,13 @@ class JobStore:
         )
         return self._status(call)
 
-    def confirm(self, id: str) -> None:
-        """Note that the broker confirmed a submission that others may be waiting on (same Idempotency-Key)."""
+    def confirm(self, *ids: str) -> None:
+        """Note that the broker confirmed submissions that others may be waiting on (same Idempotency-Key)."""
         with store_errors():
-            self._client.hset(keys.job(id), "confirmed", "1")
+            pipe = self._client.pipeline(transaction=False)
+            for id in ids:
+                pipe.hset(keys.job(id), "confirmed", "1")
+            pipe.execute()
 
     def confirmed(self, id: str) -> bool:
         """Whether the submission is known to have reached the broker."""
