@@ -14,6 +14,13 @@ def answer(value: object, status: int = 200, headers: dict[str, str] | None = No
     return Response(encode(value), status, headers, content_type="application/json")
 
 
+def bare(status: int, headers: dict[str, str]) -> Response:
+    """A response without a body."""
+    response = Response(status=status, headers=headers)
+    del response.headers["Content-Type"]
+    return response
+
+
 def timestamp(ms: int) -> str | None:
     """Milliseconds since the epoch as RFC 3339 in UTC; None for 0, which means "not yet"."""
     if not ms:

@@ -6,14 +6,14 @@ with it.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
+from storage.objects import Objects, Stored
 
 from errors import Fault, InvalidInput, NotFound, ObjectsUnavailable
 from gateway.json_bodies import escaped
 from gateway.submission import Input
-from storage.objects import Objects
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ def job_prefix(tenant: str, job: str) -> str:
     return f"{tenant}/jobs/{job}/"
 
 
-def input_key(tenant: str, job: str, index: int) -> str:
-    """Where the job's input number `index` lies; by number, as names are the client's."""
-    return f"{job_prefix(tenant, job)}in/{index}"
+def input_key(tenant: str, job: str, label: int | str) -> str:
+    """Where one input of the job lies; labelled by number, as names are the client's."""
+    return f"{job_prefix(tenant, job)}in/{label}"
 
 
 class Inputs:
@@ -58,6 +58,10 @@ class Inputs:
                     raw = self._move(input_key(tenant, job, index), raw, moved)
             settled[name] = msgspec.Raw(raw)
         return msgspec.Raw(_encode(settled))
+
+    def store(self, key: str, chunks: Iterable[bytes], *, max_bytes: int) -> Stored:
+        """Store a file as it arrives; raises ObjectsUnavailable, or what reading `chunks` raises."""
+        return self._objects.put(key, chunks, max_bytes=max_bytes)
 
     def erase(self, moved: list[str]) -> None:
         """Take back what was moved for a job that was not accepted after all; a failure is logged."""
