@@ -12,6 +12,8 @@ from storage.jobs import wall_ms
 #: Longest wait of one request, seconds.
 LONGEST_WAIT_S = 60
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: W3C Trace Context, https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})', re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 
@@ -27,6 +29,12 @@ def asked_wait() -> float:
     """Seconds from `?wait=N`, 60 at most; raises InvalidInput for what is no number."""
     text = request.args.get("wait", "")
     return min(number("wait", text), LONGEST_WAIT_S) if text else 0.0
+
+
+def traceparent() -> str:
+    """The request's trace context, or nothing where it is malformed: then a new trace begins."""
+    given: str = request.environ.get("HTTP_TRACEPARENT", "")
+    return given if _TRACEPARENT.fullmatch(given) else ""
 
 
 def number(name: str, text: str) -> float:

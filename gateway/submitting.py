@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-
 from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueFull, StoreUnavailable
 from gateway.inputs import Inputs
 from gateway.submission import Input, Submission
@@ -23,6 +22,9 @@ from tasks.publisher import Outgoing, Publisher
 
 log = logging.getLogger(__name__)
 
+#: Verdicts on a job that must be published; "exists": an earlier try of this very command got through, and only
+#: its answer was lost.
+NEW = ("created", "exists")
 #: Seconds that a client is told to wait when a lane is full.
 FULL_RETRY_AFTER_S = 4.0
 #: Seconds between two looks at a job that another request is just submitting: the first pause and the longest.
@@ -114,8 +116,7 @@ class Submitter:
     def submit(self, prepared: Prepared, idempotency: Idempotency | None = None) -> Submitted:
         """Accept one job; raises QueueFull, IdempotencyMismatch, StoreUnavailable or BrokerUnavailable."""
         creation = self._create(prepared, idempotency)
-        if creation.verdict in ("created", "exists"):
-            # "exists": an earlier try of this very command got through, and only its answer was lost.
+        if creation.verdict in NEW:
             self._publish(prepared)
             if idempotency is not None:
                 self._jobs.confirm(prepared.record.id)
@@ -125,29 +126,40 @@ class Submitter:
             return self._follow(creation.detail)
         raise refusal(prepared, creation)
 
-    def submit_all(self, prepared: Sequence[Prepared]) -> list[Submitted | PenstockError]:
+    def submit_all(self, wanted: Sequence[tuple[Prepared, Idempotency | None]]) -> list[Submitted | PenstockError]:
         """Accept many jobs in one round trip to store and broker each; an outcome for each, in order."""
+        if not wanted:
+            return []
         try:
-            creations = self._jobs.create_all((one.record, one.limit) for one in prepared)
+            creations = self._jobs.create_all(
+                [(one.record, one.limit) for one, _ in wanted], idempotency=[key or ("", "") for _, key in wanted]
+            )
         except StoreUnavailable as error:
-            for one in prepared:
+            for one, _ in wanted:
                 self._disown(one)
-            return [error] * len(prepared)
-        new = [one for one, creation in zip(prepared, creations, strict=True) if creation.verdict != "full"]
-        errors = self._publisher.publish([outgoing(one) for one in new])
-        unconfirmed = {one.record.id: error for one, error in zip(new, errors, strict=True) if error is not None}
-        return [
-            self._outcome(one, creation, unconfirmed.get(one.record.id))
-            for one, creation in zip(prepared, creations, strict=True)
-        ]
+            return [error] * len(wanted)
+        pairs = [(one, creation) for (one, _), creation in zip(wanted, creations, strict=True)]
+        new = [one for one, creation in pairs if creation.verdict in NEW]
+        errors = dict(zip([one.record.id for one in new], self._publish_all(new), strict=True))
+        if confirmed := [id for id, error in errors.items() if error is None and wanted[0][1] is not None]:
+            self._jobs.confirm(*confirmed)
+        return [self._outcome(one, creation, errors.get(one.record.id)) for one, creation in pairs]
+
+    def _publish_all(self, new: Sequence[Prepared]) -> list[Exception | None]:
+        return self._publisher.publish([outgoing(one) for one in new]) if new else []
 
     def _outcome(self, prepared: Prepared, creation: Creation, error: Exception | None) -> Submitted | PenstockError:
-        if creation.verdict == "full":
-            self._inputs.erase(prepared.moved)
+        if creation.verdict in NEW:
+            if isinstance(error, PenstockError) and self._withdraw(prepared):
+                return error
+            return accepted(prepared, creation)
+        self._inputs.erase(prepared.moved)
+        if creation.verdict != "same":
             return refusal(prepared, creation)
-        if isinstance(error, PenstockError) and self._withdraw(prepared):
-            return error
-        return accepted(prepared, creation)
+        try:
+            return self._follow(creation.detail)
+        except PenstockError as refused:
+            return refused
 
     def _create(self, prepared: Prepared, idempotency: Idempotency | None) -> Creation:
         key, body = idempotency or ("", "")
