@@ -1,26 +1,35 @@
 """Submitting one job and looking at it."""
 
 import math
-import re
 import time
 from collections.abc import Callable
 from hashlib import blake2b
 
 from flask import Response, g, request
 
+from errors import PenstockError
 from gateway import bodies
-from gateway.answers import answer, encode
-from gateway.asking import asked_wait, base_url, own_job, preferred_wait
+from gateway.answers import answer, bare, encode
+from gateway.asking import asked_wait, base_url, own_job, preferred_wait, traceparent
+from gateway.idempotency import asked_key, idempotency
+from gateway.job_forms import JobForm
 from gateway.parts import Parts
 from gateway.rendering import JobObject, render
-from gateway.routes import Answer, Body, Route
+from gateway.routes import Answer, Body, Parameter, Route
 from gateway.submission import Submission, decode, read_inputs
-from gateway.submitting import Prepared, Submitted
+from gateway.submitting import Idempotency, Prepared, Submitted
 from gateway.waiting import Waiter
 from storage.job import Job, Status
+from tasks.message import new_id
 
-#: W3C Trace Context, https://www.w3.org/TR/trace-context/#traceparent-header
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_JOB = {"application/json": JobObject}
+#: The form's schema: a submission's fields, and files.
+FORM = {
+    "type": "object",
+    "properties": {"model": {"type": "string"}, "inputs": {"type": "string", "description": "JSON"}},
+    "required": ["model"],
+    "additionalProperties": {"type": "string", "format": "binary"},
+}
 
 
 class JobViews:
@@ -28,21 +37,45 @@ class JobViews:
         self.parts = parts
 
     def submit(self) -> Response:
-        prepared = self.prepare()
+        kind = bodies.require("application/json", "multipart/form-data")
+        prepared, key = self.read_json() if kind == "application/json" else self.read_form()
         wait_s = preferred_wait()
         if not wait_s:
-            return self.accepted(self.parts.submitter.submit(prepared))
+            return self.accepted(self.parts.submitter.submit(prepared, key))
         with self.parts.waiting.watch(prepared.record.id) as waiter:
-            submitted = self.parts.submitter.submit(prepared)
-            job = self.end(waiter, lambda: own_job(self.parts, submitted.job.id), wait_s, submitted.job)
-        return self.accepted(submitted._replace(job=job), {"Preference-Applied": f"wait={wait_s}"})
+            submitted = self.parts.submitter.submit(prepared, key)
+            if not submitted.replayed:
+                submitted = self.ended(waiter, submitted, wait_s)
+        if submitted.replayed:
+            with self.parts.waiting.watch(submitted.job.id) as waiter:
+                submitted = self.ended(waiter, submitted, wait_s)
+        return self.accepted(submitted, {"Preference-Applied": f"wait={wait_s}"})
 
-    def prepare(self) -> Prepared:
-        bodies.require("application/json")
+    def read_json(self) -> tuple[Prepared, Idempotency | None]:
+        key = asked_key()
         submission = decode(bodies.read(self.parts.settings.max_body_bytes))
-        return self.parts.submitter.prepare(
-            submission, read_inputs(submission), tenant=g.tenant, traceparent=traceparent()
-        )
+        inputs = read_inputs(submission)
+        prepared = self.parts.submitter.prepare(submission, inputs, tenant=g.tenant, traceparent=traceparent())
+        return prepared, idempotency(key, submission, inputs) if key else None
+
+    def read_form(self) -> tuple[Prepared, Idempotency | None]:
+        key, parts, id = asked_key(), self.parts, new_id()
+        max_bytes = parts.settings.max_body_bytes
+        form = JobForm(parts.inputs, parts.catalog, tenant=g.tenant, job=id, max_bytes=max_bytes)
+        try:
+            submission, inputs = form.read(bodies.chunks(max_bytes))
+            prepared = parts.submitter.prepare(
+                submission, inputs, tenant=g.tenant, id=id, moved=form.moved, traceparent=traceparent()
+            )
+        except PenstockError:
+            parts.inputs.erase(form.moved)
+            raise
+        return prepared, idempotency(key, submission, inputs) if key else None
+
+    def ended(self, waiter: Waiter | None, submitted: Submitted, wait_s: float) -> Submitted:
+        id = submitted.job.id
+        job = self.end(waiter, lambda: own_job(self.parts, id), wait_s, None if submitted.replayed else submitted.job)
+        return submitted._replace(job=job)
 
     def accepted(self, submitted: Submitted, headers: dict[str, str] | None = None) -> Response:
         shown = render(
@@ -52,7 +85,10 @@ class JobViews:
             message=submitted.message,
             position=submitted.position,
         )
-        return answer(shown, 200 if submitted.job.terminal else 202, {"Location": shown.urls.self, **(headers or {})})
+        sent = {"Location": shown.urls.self, **(headers or {})}
+        if submitted.replayed:
+            sent["Idempotency-Replayed"] = "true"
+        return answer(shown, 200 if submitted.job.terminal else 202, sent)
 
     def get(self, id: str) -> Response:
         wait_s = asked_wait()
@@ -88,13 +124,8 @@ def conditional(shown: JobObject, job: Job) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(eta_s or 1)))
     given = request.environ.get("HTTP_IF_NONE_MATCH", "")
     if given and (given.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in given.split(",")]):
-        return Response(status=304, headers=headers)
+        return bare(304, headers)
     return Response(body, 200, headers, content_type="application/json")
-
-
-def traceparent() -> str:
-    given: str = request.environ.get("HTTP_TRACEPARENT", "")
-    return given if TRACEPARENT.fullmatch(given) else ""
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -103,12 +134,46 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             method="POST", path="/v1/jobs", view=views.submit, name="submitJob", tag="jobs",
             summary="Submit a job",
-            body=Body(content={"application/json": Submission}),
-            answers={202: Answer(description="Accepted", content={"application/json": JobObject})},
+            description=(
+                "Accepted means: the store has its record and the broker has confirmed its message. As a form, each "
+                "file is the input of its field's name (with one input, any name serves), and the submission's own "
+                "fields are form fields."
+            ),
+            parameters=(
+                Parameter(name="Idempotency-Key", where="header", description=(
+                    "The same key and the same body: the same job, in whatever state. Kept for 24 hours."
+                )),
+                Parameter(name="Prefer", where="header", description=(
+                    "`wait=N`: answer with the finished job if it finishes in N seconds, 60 at most."
+                )),
+                Parameter(name="traceparent", where="header", description="W3C Trace Context."),
+            ),
+            body=Body(content={"application/json": Submission, "multipart/form-data": FORM}),
+            answers={
+                200: Answer(description="Finished within the time of `Prefer: wait`", content=_JOB),
+                202: Answer(description="Accepted", content=_JOB, headers={"Location": "the job"}),
+            },
+            errors=(
+                "invalid_input", "malformed_body", "unknown_model", "payload_too_large", "unsupported_media_type",
+                "idempotency_mismatch", "queue_full", "broker_unavailable", "store_unavailable", "objects_unavailable",
+            ),
         ),
         Route(
             method="GET", path="/v1/jobs/<id>", view=views.get, name="getJob", tag="jobs",
             summary="A job",
-            answers={200: Answer(description="The job", content={"application/json": JobObject})},
+            parameters=(
+                Parameter(
+                    name="wait", schema={"type": "number", "minimum": 0, "maximum": 60},
+                    description="Seconds to hold the answer back until the job has ended.",
+                ),
+                Parameter(name="If-None-Match", where="header", description="An `ETag` from before."),
+            ),
+            answers={
+                200: Answer(description="The job", content=_JOB, headers={
+                    "ETag": "names this very state of it", "Retry-After": "seconds; while it has not ended",
+                }),
+                304: Answer(description="As it was"),
+            },
+            errors=("not_found", "result_expired", "store_unavailable"),
         ),
     ]  # fmt: skip

@@ -1,0 +1,101 @@
+"""Many jobs in one body."""
+
+from typing import Any
+
+import msgspec
+from flask import Response, g
+
+from errors import Fault, InvalidInput, PenstockError
+from gateway import bodies
+from gateway.answers import answer
+from gateway.asking import base_url, traceparent
+from gateway.idempotency import asked_key, idempotency
+from gateway.json_bodies import read_json
+from gateway.parts import Parts
+from gateway.rendering import JobObject, render
+from gateway.routes import Answer, Body, Parameter, Route
+from gateway.submission import Submission, decode, read_inputs
+from gateway.submitting import Idempotency, Prepared, Submitted
+
+#: Submissions in one body.
+MAX_JOBS = 1000
+NDJSON = ("application/x-ndjson", "application/jsonl")
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one submission: a job, or the problem document that refused it."""
+
+    job: JobObject | None = None
+    error: dict[str, Any] | None = None
+
+
+class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome for each submission, in order."""
+
+    object: str = "list"
+    data: list[Outcome]
+
+
+class BatchViews:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def submit(self) -> Response:
+        items, key = read_items(self.parts.settings.max_body_bytes), asked_key()
+        prepared = [self.prepare(item, f"{key}/{index}" if key else "") for index, item in enumerate(items)]
+        good = [one for one in prepared if not isinstance(one, PenstockError)]
+        submitted = iter(self.parts.submitter.submit_all(good))
+        results = [one if isinstance(one, PenstockError) else next(submitted) for one in prepared]
+        return answer(Outcomes(data=[self.outcome(one) for one in results]))
+
+    def prepare(self, item: bytes | msgspec.Raw, key: str) -> tuple[Prepared, Idempotency | None] | PenstockError:
+        try:
+            submission = decode(item)
+            inputs = read_inputs(submission)
+            prepared = self.parts.submitter.prepare(submission, inputs, tenant=g.tenant, traceparent=traceparent())
+        # One bad submission never refuses the rest.
+        except PenstockError as error:
+            return error
+        return prepared, idempotency(key, submission, inputs) if key else None
+
+    def outcome(self, result: Submitted | PenstockError) -> Outcome:
+        if isinstance(result, PenstockError):
+            return Outcome(error={**result.problem(), "request_id": g.request_id})
+        return Outcome(
+            job=render(
+                result.job,
+                base=base_url(self.parts),
+                register=self.parts.register,
+                message=result.message,
+                position=result.position,
+            )
+        )
+
+
+def read_items(max_bytes: int) -> list[bytes] | list[msgspec.Raw]:
+    """The submissions' texts; raises MalformedBody where the body has no items, InvalidInput where too many."""
+    kind = bodies.require("application/json", *NDJSON)
+    body = bodies.read(max_bytes)
+    items: list[Any] = (
+        [line for line in body.split(b"\n") if line.strip()] if kind in NDJSON else read_json(body, _items)
+    )
+    if not 1 <= len(items) <= MAX_JOBS:
+        detail = f"holds {len(items)} submissions; send 1 to {MAX_JOBS}"
+        raise InvalidInput(f"the body {detail}", faults=[Fault("#", detail)])
+    return items
+
+
+def routes(parts: Parts) -> list[Route]:
+    views = BatchViews(parts)
+    return [
+        Route(
+            method="POST", path="/v1/jobs:batch", view=views.submit, name="submitJobs", tag="jobs",
+            summary=f"Submit up to {MAX_JOBS} jobs",
+            description="One bad submission never refuses the rest. Pointers in errors are relative to the submission.",
+            parameters=(Parameter(name="Idempotency-Key", where="header", description="stands for the whole body"),),
+            body=Body(content={"application/json": list[Submission], NDJSON[0]: {"type": "string"}}),
+            answers={200: Answer(description="The outcomes, in order", content={"application/json": Outcomes})},
+            errors=("malformed_body", "invalid_input", "payload_too_large", "unsupported_media_type"),
+        )
+    ]  # fmt: skip

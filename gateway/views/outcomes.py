@@ -1,0 +1,118 @@
+"""What comes of a job: its result, and a client's word on its further life."""
+
+import msgspec
+from flask import Response, g
+
+from errors import PROBLEM_BASE, AlreadyTerminal, NotReady, ResultExpired
+from gateway.answers import answer, bare
+from gateway.asking import base_url, own_job
+from gateway.inputs import job_prefix
+from gateway.json_bodies import anything
+from gateway.links import LINK_TTL_S
+from gateway.parts import Parts
+from gateway.problems import document
+from gateway.rendering import JobObject, render
+from gateway.routes import Answer, Route
+from storage.job import Job, Status
+from storage.jobs import wall_ms
+from tasks.message import decode
+
+#: Seconds that a client is told to wait for a result that is not there.
+RETRY_AFTER_S = 1.0
+_JOB = {"application/json": JobObject}
+
+
+class OutcomeViews:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def result(self, id: str) -> Response:
+        job = own_job(self.parts, id)
+        match job.status:
+            case Status.SUCCEEDED if job.outputs_key:
+                return bare(303, {"Location": self.link(job.outputs_key)})
+            case Status.SUCCEEDED:
+                return Response(job.outputs or b"{}", 200, content_type="application/json")
+            case Status.FAILED:
+                return failure(job)
+            case Status.CANCELED:
+                raise AlreadyTerminal(f"job {id} was canceled and has no result")
+            case Status.EXPIRED:
+                raise ResultExpired(f"job {id} was not started in time and has no result")
+            case _:
+                raise NotReady(f"job {id} is {job.status.value}", retry_after_s=RETRY_AFTER_S)
+
+    def link(self, key: str) -> str:
+        """Where the caller can fetch the object `key` for a while."""
+        direct = self.parts.objects.url(key, LINK_TTL_S)
+        return direct or base_url(self.parts) + self.parts.links.path(key, method="GET")
+
+    def cancel(self, id: str) -> Response:
+        self.parts.jobs.cancel(own_job(self.parts, id))
+        return self.show(id)
+
+    def retry(self, id: str) -> Response:
+        job = own_job(self.parts, id)
+        before = self.parts.jobs.retry(job, start_by_ms=decode(job.message).start_by_ms(wall_ms()))
+        if before not in ("failed", "canceled", "expired"):
+            raise AlreadyTerminal(f"job {id} is {before}; only a failed, canceled or expired one can be retried")
+        return self.show(id, 202)
+
+    def delete(self, id: str) -> Response:
+        job = own_job(self.parts, id)
+        # Objects first: were the record gone, a second try would find nothing to erase them by.
+        self.parts.objects.delete_prefix(job_prefix(g.tenant, id))
+        self.parts.jobs.erase(job, reason="deleted")
+        return bare(204, {})
+
+    def show(self, id: str, status: int = 200) -> Response:
+        job = own_job(self.parts, id)
+        return answer(render(job, base=base_url(self.parts), register=self.parts.register), status)
+
+
+def failure(job: Job) -> Response:
+    """A failed job's own problem document, under the status that it names."""
+    found = anything.decode(job.error) if job.error else {}
+    problem = found if isinstance(found, dict) else {}
+    status = problem.get("status")
+    problem["status"] = status if isinstance(status, int) and 400 <= status <= 599 else 500
+    problem.setdefault("code", "model_error")
+    problem.setdefault("type", PROBLEM_BASE + str(problem["code"]).replace("_", "-"))
+    problem.setdefault("title", "The job failed")
+    return document(problem)
+
+
+def routes(parts: Parts) -> list[Route]:
+    views = OutcomeViews(parts)
+    return [
+        Route(
+            method="GET", path="/v1/jobs/<id>/result", view=views.result, name="getResult", tag="jobs",
+            summary="A job's outputs",
+            description="A failed job is answered with its own problem document, under its status.",
+            answers={
+                200: Answer(description="Output names to values", content={"application/json": dict[str, msgspec.Raw]}),
+                303: Answer(description="The outputs are large", headers={"Location": "where they are, for a while"}),
+            },
+            errors=("not_found", "not_ready", "already_terminal", "result_expired", "model_error", "timed_out"),
+        ),
+        Route(
+            method="POST", path="/v1/jobs/<id>/cancel", view=views.cancel, name="cancelJob", tag="jobs",
+            summary="Cancel a job",
+            description="A queued job is canceled at once, a running one before its next batch; an ended one stays.",
+            answers={200: Answer(description="The job as it is now", content=_JOB)},
+            errors=("not_found", "result_expired"),
+        ),
+        Route(
+            method="POST", path="/v1/jobs/<id>/retry", view=views.retry, name="retryJob", tag="jobs",
+            summary="Run a failed, canceled or expired job again",
+            answers={202: Answer(description="Queued again, under the same id", content=_JOB)},
+            errors=("not_found", "already_terminal", "result_expired"),
+        ),
+        Route(
+            method="DELETE", path="/v1/jobs/<id>", view=views.delete, name="deleteJob", tag="jobs",
+            summary="Erase a job's inputs and outputs",
+            description="A job that has not ended is canceled. Asking for it afterwards is answered with 410.",
+            answers={204: Answer(description="Erased")},
+            errors=("not_found", "result_expired", "objects_unavailable"),
+        ),
+    ]  # fmt: skip
