@@ -1,0 +1,192 @@
+"""The models: what their manifests say, and what the workers say of them."""
+
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from errors import StoreUnavailable
+from gateway.answers import answer
+from gateway.parts import Parts
+from gateway.routes import Answer, Route
+from models.catalog import Entry
+from models.manifest import Batching, Limits, Tensor
+from storage.workers import ModelStatus, WorkerStatus
+
+
+class ModelWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker that serves, loads or failed to load the model."""
+
+    name: str
+    pool: str
+    #: loading, ready or failed.
+    state: str
+    #: Why it failed.
+    reason: str = ""
+    device: str = ""
+    executors: int = 0
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Since the living workers began."""
+
+    rows: int = 0
+    batches: int = 0
+    #: Rows in a batch, on average.
+    mean_batch: float | None = None
+    #: Milliseconds in the model: in all, and for a row.
+    compute_ms: float = 0.0
+    row_ms: float | None = None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model, in its newest version or in the one asked for."""
+
+    name: str
+    object: str = "model"
+    version: str
+    #: Every version, oldest first.
+    versions: tuple[str, ...]
+    #: ready, loading, failed (no worker could load it) or no_worker.
+    state: str
+    #: Why it failed.
+    reason: str | None = None
+    description: str
+    runtime: str
+    pools: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batching: Batching
+    limits: Limits
+    #: Inputs that satisfy the signature.
+    example: dict[str, Any] | None = None
+    license: str
+    source: str
+    workers: list[ModelWorker]
+    statistics: Statistics
+
+
+class BrokenModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder of the repository that cannot be served; nothing waits for it."""
+
+    name: str
+    object: str = "model"
+    state: str = "broken"
+    reason: str
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every model of the repository; those whose manifest is broken come last."""
+
+    object: str = "list"
+    data: list[Any]
+
+
+class ModelViews:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def all(self) -> Response:
+        catalog, workers = self.parts.catalog, self.workers()
+        models: list[Any] = [self.describe(entry, workers) for entry in catalog.entries()]
+        broken = [BrokenModel(name=one.name, reason=one.reason) for one in catalog.broken]
+        return answer(ModelList(data=models + broken))
+
+    def get(self, name: str, version: str | None = None) -> Response:
+        return answer(self.describe(self.parts.catalog.get(name, version), self.workers()))
+
+    def workers(self) -> list[WorkerStatus]:
+        try:
+            return self.parts.register.all()
+        except StoreUnavailable:
+            # The manifests can be shown without it.
+            return []
+
+    def describe(self, entry: Entry, workers: list[WorkerStatus]) -> Model:
+        manifest = entry.manifest
+        found = [
+            (worker, status)
+            for worker in workers
+            for status in worker.models
+            if (status.model, status.version) == (manifest.name, entry.version)
+        ]
+        state, reason = overall([status for _, status in found])
+        return Model(
+            name=manifest.name,
+            version=entry.version,
+            versions=tuple(one.version for one in self.parts.catalog.models[manifest.name]),
+            state=state,
+            reason=reason,
+            description=manifest.description,
+            runtime=manifest.runtime,
+            pools=manifest.pools,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            batching=manifest.batching,
+            limits=manifest.limits,
+            example=manifest.example,
+            license=manifest.license,
+            source=manifest.source,
+            workers=[shown(worker, status) for worker, status in found],
+            statistics=statistics([status for _, status in found]),
+        )
+
+
+def overall(statuses: list[ModelStatus]) -> tuple[str, str | None]:
+    """The best that any worker can say, and the reason where that is a failure."""
+    states = {status.state for status in statuses}
+    for state in ("ready", "loading"):
+        if state in states:
+            return state, None
+    return ("failed", statuses[0].reason) if statuses else ("no_worker", None)
+
+
+def shown(worker: WorkerStatus, status: ModelStatus) -> ModelWorker:
+    return ModelWorker(
+        name=worker.name,
+        pool=worker.pool,
+        state=status.state,
+        reason=status.reason,
+        device=status.device,
+        executors=status.executors,
+    )
+
+
+def statistics(statuses: list[ModelStatus]) -> Statistics:
+    rows = sum(status.rows for status in statuses)
+    batches = sum(status.batches for status in statuses)
+    compute_ms = sum(status.compute_ms for status in statuses)
+    return Statistics(
+        rows=rows,
+        batches=batches,
+        mean_batch=round(rows / batches, 3) if batches else None,
+        compute_ms=round(compute_ms, 3),
+        row_ms=round(compute_ms / rows, 3) if rows else None,
+    )
+
+
+def routes(parts: Parts) -> list[Route]:
+    views = ModelViews(parts)
+    one = {200: Answer(description="The model", content={"application/json": Model})}
+    listed = {
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": {"anyOf": [Model, BrokenModel]}},
+        },
+    }
+    return [
+        Route(
+            method="GET", path="/v1/models", view=views.all, name="listModels", tag="models",
+            summary="What the farm can run",
+            answers={200: Answer(description="Every model", content={"application/json": listed})},
+        ),
+        Route(
+            method="GET", path="/v1/models/<name>", view=views.get, name="getModel", tag="models",
+            summary="A model in its newest version", answers=one, errors=("unknown_model",),
+        ),
+        Route(
+            method="GET", path="/v1/models/<name>/versions/<version>", view=views.get, name="getModelVersion",
+            tag="models", summary="A model in one version", answers=one, errors=("unknown_model",),
+        ),
+    ]  # fmt: skip

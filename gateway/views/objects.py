@@ -1,0 +1,170 @@
+"""Uploads: streamed in, streamed or redirected out, erased after their time."""
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+from flask import Response, g, request
+from storage.objects import Stored
+from ulid import ULID
+
+from errors import MalformedBody, NotFound
+from gateway import bodies, forms
+from gateway.answers import answer, bare, timestamp
+from gateway.asking import base_url
+from gateway.inputs import OBJECT_ID, upload_key
+from gateway.links import LINK_TTL_S
+from gateway.parts import Parts
+from gateway.routes import Answer, Body, Route
+
+#: Bytes are shown as what they are to nobody: a browser must not run an upload as a page of this origin.
+SAFE = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
+_BYTES = {"application/octet-stream": {"type": "string", "format": "binary"}}
+
+
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload; `{"object": "<id>"}` as an input's value refers to it."""
+
+    id: str
+    bytes: int
+    sha256: str
+    expires_at: str | None
+
+
+class Presigned(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to send the bytes, with which method, until when; then `id` refers to them."""
+
+    id: str
+    method: str
+    url: str
+    url_expires_at: str | None
+    expires_at: str | None
+
+
+class ObjectViews:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def upload(self) -> Response:
+        id, expires_ms = self.announce()
+        stored = self.parts.objects.put(upload_key(g.tenant, id), self.content(), max_bytes=self.max_bytes)
+        return answer(info(id, stored, expires_ms), 201, {"Location": f"{base_url(self.parts)}/v1/objects/{id}"})
+
+    @property
+    def max_bytes(self) -> int:
+        return self.parts.settings.max_object_bytes
+
+    def announce(self) -> tuple[str, int]:
+        """A new object's id, and when it will be erased: settled first, so that no upload outlives its time."""
+        id = "obj_" + str(ULID())
+        expires_ms = time.time_ns() // 1_000_000 + self.parts.settings.object_ttl_s * 1000
+        self.parts.jobs.schedule("object:" + upload_key(g.tenant, id), at_ms=expires_ms)
+        return id, expires_ms
+
+    def content(self) -> Iterator[bytes]:
+        """The body, or the first file of a form, as it arrives."""
+        chunks = bodies.chunks(self.max_bytes)
+        if bodies.content_type() != "multipart/form-data":
+            return chunks
+        return form_file(chunks)
+
+    def presign(self) -> Response:
+        id, expires_ms = self.announce()
+        key = upload_key(g.tenant, id)
+        url = self.parts.objects.put_url(key, LINK_TTL_S)
+        return answer(
+            Presigned(
+                id=id,
+                method="PUT",
+                url=url or base_url(self.parts) + self.parts.links.path(key, method="PUT"),
+                url_expires_at=timestamp(time.time_ns() // 1_000_000 + LINK_TTL_S * 1000),
+                expires_at=timestamp(expires_ms),
+            ),
+            201,
+        )
+
+    def get(self, id: str) -> Response:
+        key = upload_key(g.tenant, id)
+        if not OBJECT_ID.fullmatch(id):
+            raise NotFound(f"no object {id[:80]!r}")
+        return self.send(key, f"no object {id!r}")
+
+    def send(self, key: str, missing: str) -> Response:
+        """The object's bytes, or the way to them."""
+        try:
+            size = self.parts.objects.size(key)
+        except NotFound as error:
+            raise NotFound(missing) from error
+        if direct := self.parts.objects.url(key, LINK_TTL_S):
+            return bare(303, {"Location": direct})
+        return Response(
+            () if request.method == "HEAD" else self.parts.objects.open(key),
+            200,
+            {**SAFE, "Content-Length": str(size)},
+            content_type="application/octet-stream",
+        )
+
+    def get_link(self, token: str) -> Response:
+        return self.send(self.parts.links.key(token, method="GET"), "the object is gone")
+
+    def put_link(self, token: str) -> Response:
+        key = self.parts.links.key(token, method="PUT")
+        stored = self.parts.objects.put(key, bodies.chunks(self.max_bytes), max_bytes=self.max_bytes)
+        return answer(info(key.rpartition("/")[2], stored, 0))
+
+
+def info(id: str, stored: Stored, expires_ms: int) -> ObjectInfo:
+    return ObjectInfo(id=id, bytes=stored.bytes, sha256=stored.sha256, expires_at=timestamp(expires_ms))
+
+
+def form_file(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of a form's only file; raises MalformedBody where there is none, or another."""
+    found = False
+    for part in forms.parts(chunks):
+        if part.filename is None:
+            continue
+        if found:
+            raise MalformedBody("the form holds more than one file; send one at a time")
+        found = True
+        yield from part.data
+    if not found:
+        raise MalformedBody("the form holds no file")
+
+
+def routes(parts: Parts) -> list[Route]:
+    views = ObjectViews(parts)
+    uploaded = {"application/json": ObjectInfo}
+    refused = ("malformed_body", "payload_too_large", "objects_unavailable")
+    form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+    body = Body(content={**_BYTES, "multipart/form-data": form})
+    sent = {
+        200: Answer(description="The bytes", content=_BYTES),
+        303: Answer(description="The bytes are elsewhere", headers={"Location": "where, for a while"}),
+    }
+    return [
+        Route(
+            method="POST", path="/v1/objects", view=views.upload, name="uploadObject", tag="objects",
+            summary="Upload bytes, as the body or as a form's file",
+            body=body, answers={201: Answer(description="Stored", content=uploaded)}, errors=refused,
+        ),
+        Route(
+            method="POST", path="/v1/objects:presign", view=views.presign, name="presignObject", tag="objects",
+            summary="A URL to PUT bytes to, without a key",
+            answers={201: Answer(description="Where to", content={"application/json": Presigned})},
+            errors=("objects_unavailable", "store_unavailable"),
+        ),
+        Route(
+            method="GET", path="/v1/objects/<id>", view=views.get, name="getObject", tag="objects",
+            summary="An upload's bytes", answers=sent, errors=("not_found", "objects_unavailable"),
+        ),
+        Route(
+            method="GET", path="/v1/links/<token>", view=views.get_link, name="getLink", tag="objects", public=True,
+            summary="What a signed link leads to", answers=sent, errors=("forbidden", "not_found"),
+        ),
+        Route(
+            method="PUT", path="/v1/links/<token>", view=views.put_link, name="putLink", tag="objects", public=True,
+            summary="Upload to a presigned URL of this gateway",
+            body=Body(content=_BYTES), answers={200: Answer(description="Stored", content=uploaded)},
+            errors=("forbidden", *refused),
+        ),
+    ]  # fmt: skip
