@@ -2,24 +2,29 @@
 
 import os
 import re
+import time
 
 from flask import Flask, Response, g, request
+from storage.objects import Objects, open_objects
 
 from gateway import problems
 from gateway.authentication import Authentication, require_keys
 from gateway.inputs import Inputs
+from gateway.links import Links
 from gateway.parts import Parts
 from gateway.register import Register
 from gateway.routes import Route
 from gateway.submitting import Submitter
-from gateway.views import health, jobs
+from gateway.tally import Tally
+from gateway.views import batch, documents, health, jobs, listing, metrics, outcomes
+from gateway.views import models as models_
+from gateway.views import objects as objects_
 from gateway.waiting import Waiting
 from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
 from storage.jobs import JobStore
-from storage.objects import Objects, open_objects
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
 from tasks.publisher import Publisher
@@ -35,6 +40,7 @@ def create_app(
 ) -> Flask:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects)
+    register = Register(workers)
     parts = Parts(
         settings=settings,
         jobs=jobs,
@@ -42,8 +48,11 @@ def create_app(
         access=access,
         catalog=catalog,
         publisher=publisher,
-        register=Register(workers),
+        register=register,
         waiting=waiting,
+        inputs=inputs,
+        links=Links(access),
+        tally=Tally(),
         submitter=Submitter(
             jobs=jobs, inputs=inputs, catalog=catalog, publisher=publisher, deadline_s=settings.submit_deadline_s
         ),
@@ -54,22 +63,27 @@ def create_app(
     app.url_map.merge_slashes = False
     problems.install(app)
     table = all_routes(parts)
-    identify(app, table, Authentication(access, settings))
+    watch_requests(app, table, Authentication(access, settings), parts.tally)
     for route in table:
         app.add_url_rule(route.path, route.name, route.view, methods=[route.method], provide_automatic_options=False)
     return app
 
 
 def all_routes(parts: Parts) -> list[Route]:
-    return [*jobs.routes(parts), *health.routes(parts)]
+    families = (jobs, batch, listing, outcomes, objects_, models_, health, metrics)
+    table = [route for family in families for route in family.routes(parts)]
+    table += documents.routes(table)
+    return table
 
 
-def identify(app: Flask, table: list[Route], authentication: Authentication) -> None:
-    """Give every request an id and a tenant."""
+def watch_requests(app: Flask, table: list[Route], authentication: Authentication, tally: Tally) -> None:
+    """Give every request an id and a tenant, and count and time it."""
     public = {route.name for route in table if route.public}
+    clock = time.perf_counter
 
     @app.before_request
     def before() -> None:
+        g.began = clock()
         given = request.environ.get("HTTP_X_REQUEST_ID", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(12).hex()
         # Without a rule it is a 404 or 405, which says nothing that a key would protect.
@@ -79,6 +93,9 @@ def identify(app: Flask, table: list[Route], authentication: Authentication) -> 
     @app.after_request
     def after(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        rule = request.url_rule
+        method = request.method if rule is not None else "other"
+        tally.add(method, rule.rule if rule is not None else "none", response.status_code, clock() - g.began)
         return response
 
 

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
+from storage.objects import Objects
+
+from gateway.inputs import Inputs
+from gateway.links import Links
 from gateway.register import Register
 from gateway.submitting import Submitter
+from gateway.tally import Tally
 from gateway.waiting import Waiting
 from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
 from storage.jobs import JobStore
-from storage.objects import Objects
 from tasks.publisher import Publisher
 
 
@@ -23,4 +27,7 @@ class Parts:
     publisher: Publisher
     register: Register
     waiting: Waiting
+    inputs: Inputs
     submitter: Submitter
+    links: Links
+    tally: Tally

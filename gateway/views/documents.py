@@ -1,0 +1,48 @@
+"""The gateway's own description: for programs and for people."""
+
+from functools import cached_property
+
+from flask import Response
+
+from gateway import openapi, reference
+from gateway.answers import encode
+from gateway.routes import Answer, Route
+
+
+class DocumentViews:
+    """Made at the first request for them: most processes are never asked."""
+
+    def __init__(self, table: list[Route]) -> None:
+        self._table = table
+
+    @cached_property
+    def _json(self) -> bytes:
+        return encode(openapi.build(self._table))
+
+    @cached_property
+    def _html(self) -> str:
+        return reference.page(openapi.build(self._table))
+
+    def openapi(self) -> Response:
+        return Response(self._json, 200, content_type="application/json")
+
+    def docs(self) -> Response:
+        policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return Response(self._html, 200, policy, content_type="text/html; charset=utf-8")
+
+
+def routes(table: list[Route]) -> list[Route]:
+    """Describes `table`, which these routes are to be added to."""
+    views = DocumentViews(table)
+    return [
+        Route(
+            method="GET", path="/openapi.json", view=views.openapi, name="openapi", tag="operations", public=True,
+            summary="This API as an OpenAPI 3.1 document",
+            answers={200: Answer(description="The document", content={"application/json": {"type": "object"}})},
+        ),
+        Route(
+            method="GET", path="/docs", view=views.docs, name="docs", tag="operations", public=True,
+            summary="This API to be read",
+            answers={200: Answer(description="A page", content={"text/html": {"type": "string"}})},
+        ),
+    ]  # fmt: skip
