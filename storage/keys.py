@@ -6,6 +6,8 @@ PREFIX = "penstock:"
 DUE = PREFIX + "due"
 #: Channel that carries the id of each job that reached a terminal state.
 DONE = PREFIX + "done"
+#: Channel that carries the id of each job that started, or went back to the queue.
+MOVES = DONE + ":moves"
 #: Sorted set of worker names by the time their last sign of life runs out.
 WORKERS = PREFIX + "workers"
 #: Hash of API keys: SHA-256 of the key -> JSON of what it may do.

@@ -37,4 +37,5 @@ end
 local token = redis.call("HINCRBY", KEYS[1], "attempt", 1)
 redis.call("HSET", KEYS[1], "status", "running", "started_ms", ARGV[2], "batch_size", ARGV[4], "device", ARGV[5],
   "holder", ARGV[8], "queue_ms", now - (tonumber(held[6]) or now))
+redis.call("PUBLISH", KEYS[4] .. ":moves", ARGV[1])
 return {"run", token, tonumber(held[9]) or 0}

@@ -15,4 +15,5 @@ end
 redis.call("HSET", KEYS[1], "status", "queued", "queued_ms", ARGV[2], "not_before_ms", ARGV[4])
 redis.call("ZADD", KEYS[2], ARGV[2], ARGV[1])
 if ARGV[4] ~= "0" then redis.call("ZADD", KEYS[3], ARGV[4], "retry:" .. ARGV[1]) end
+redis.call("PUBLISH", KEYS[4] .. ":moves", ARGV[1])
 return "queued"
