@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
+import threading
 import time
+from collections.abc import Callable
 
 from flask import Flask, Response, g, request
 from storage.objects import Objects, open_objects
@@ -16,7 +19,7 @@ from gateway.register import Register
 from gateway.routes import Route
 from gateway.submitting import Submitter
 from gateway.tally import Tally
-from gateway.views import batch, documents, health, jobs, listing, metrics, outcomes
+from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes
 from gateway.views import models as models_
 from gateway.views import objects as objects_
 from gateway.waiting import Waiting
@@ -70,7 +73,7 @@ def create_app(
 
 
 def all_routes(parts: Parts) -> list[Route]:
-    families = (jobs, batch, listing, outcomes, objects_, models_, health, metrics)
+    families = (jobs, batch, listing, outcomes, events, objects_, models_, health, metrics)
     table = [route for family in families for route in family.routes(parts)]
     table += documents.routes(table)
     return table
@@ -101,7 +104,28 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
 
 def from_environment() -> Flask:
     """The application that the environment describes; what granian's workers load."""
-    return from_settings(Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
+    app = from_settings(settings)
+    at_shutdown(app.extensions["penstock"].waiting.close)
+    return app
+
+
+def at_shutdown(end: Callable[[], None]) -> None:
+    """Call `end` as soon as this process is told to end: nobody should wait then.
+
+    Granian installs its own handlers after this, and has no hook for it; the wakeup file descriptor is written
+    whatever handler there is (signal.set_wakeup_fd).
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while os.read(reader, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
+            pass
+        end()
+
+    threading.Thread(target=watch, name="shutdown", daemon=True).start()
 
 
 def from_settings(settings: Settings) -> Flask:

@@ -58,8 +58,12 @@ def base_url(parts: Parts) -> str:
 
 def own_job(parts: Parts, id: str) -> Job:
     """The caller's job; raises NotFound (another tenant's too), or ResultExpired once its contents are gone."""
+    return job_of(parts, id, tenant=g.tenant)
+
+
+def job_of(parts: Parts, id: str, *, tenant: str) -> Job:
     job = parts.jobs.get(id) if JOB_ID.fullmatch(id) else None
-    if job is None or job.tenant != g.tenant:
+    if job is None or job.tenant != tenant:
         raise NotFound(f"no job {id[:80]!r}")
     if job.erased == "deleted":
         raise ResultExpired(f"job {id} was deleted")

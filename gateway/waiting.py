@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import redis
 from redis.exceptions import RedisError, TimeoutError
@@ -53,6 +53,9 @@ class Waiting:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        #: Streams that want to know of every move; the subscription covers these only while there are some.
+        self._streams = 0
+        self._connection: redis.Connection | None = None
 
     @property
     def closed(self) -> bool:
@@ -78,6 +81,27 @@ class Waiting:
                     del self._waiters[id]
             self._slots.release()
 
+    @contextmanager
+    def follow(self, id: str) -> Iterator[Waiter | None]:
+        """Like `watch`, but the waiter is woken by every change of the job's state, not only the last."""
+        with self.watch(id) as waiter:
+            if waiter is None:
+                yield None
+                return
+            self._count_streams(1)
+            try:
+                yield waiter
+            finally:
+                self._count_streams(-1)
+
+    def _count_streams(self, change: int) -> None:
+        with self._lock:
+            before, self._streams = self._streams, self._streams + change
+            if self._connection is None or bool(before) == bool(self._streams):
+                return
+            with suppress(RedisError, OSError):  # then it is being made anew, which looks at the count
+                self._connection.send_command("SUBSCRIBE" if self._streams else "UNSUBSCRIBE", keys.MOVES)
+
     def close(self) -> None:
         """Wake everybody, and let nobody wait any more."""
         self._closed.set()
@@ -90,21 +114,26 @@ class Waiting:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            connection = self._connection()
+            pool = self._client.connection_pool
+            # One of its own, outside the pool: it is never given back.
+            connection = pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": SILENCE_S})
             try:
-                connection.connect()
-                connection.send_command("SUBSCRIBE", keys.DONE)
+                self._subscribe(connection)
                 self._listen(connection)
             except (RedisError, OSError) as error:
-                log.warning("subscription lost", extra={"reason": repr(error)})
+                if not self._closed.is_set():
+                    log.warning("subscription lost", extra={"reason": repr(error)})
                 self._closed.wait(PAUSE_S)
             finally:
+                with self._lock:
+                    self._connection = None
                 connection.disconnect()
 
-    def _connection(self) -> "redis.Connection":
-        pool = self._client.connection_pool
-        # One of its own, outside the pool: it is never given back.
-        return pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": SILENCE_S})
+    def _subscribe(self, connection: "redis.Connection") -> None:
+        connection.connect()
+        with self._lock:
+            connection.send_command("SUBSCRIBE", keys.DONE, *([keys.MOVES] if self._streams else []))
+            self._connection = connection
 
     def _listen(self, connection: "redis.Connection") -> None:
         silent = False
@@ -115,7 +144,8 @@ class Waiting:
                 if silent:
                     raise
                 silent = True
-                connection.send_command("PING")
+                with self._lock:
+                    connection.send_command("PING")
                 continue
             silent = False
             if answer[0] == b"message":
