@@ -66,9 +66,9 @@ def invoice() -> Image.Image:
         ):
             write(x, 525 + 48 * row, cell, anchor=anchor)
     draw.line((480, 735, 840, 735), GREY, 2)
-    for row, (label, sum_) in enumerate((("Subtotal", total), ("VAT 20%", total * 0.2), ("Total EUR", total * 1.2))):
+    for row, (label, figure) in enumerate((("Subtotal", total), ("VAT 20%", total * 0.2), ("Total EUR", total * 1.2))):
         write(500, 755 + 42 * row, label, 22 + 4 * (row == 2))
-        write(840, 755 + 42 * row, f"{sum_:,.2f}", 22 + 4 * (row == 2), anchor="ra")
+        write(840, 755 + 42 * row, f"{figure:,.2f}", 22 + 4 * (row == 2), anchor="ra")
     write(60, 940, "Please pay within 30 days to IBAN GB29 NWBK 6016 1331 9268 19.", 20)
     write(60, 972, "Questions? accounts@northwater.example or +44 20 7946 0123", 20)
     return page

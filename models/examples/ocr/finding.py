@@ -91,8 +91,8 @@ def smallest_rectangle(points: Points) -> Points:
     best = (np.ptp(u, axis=0) * np.ptp(v, axis=0)).argmin()
     low_u, high_u, low_v, high_v = u[:, best].min(), u[:, best].max(), v[:, best].min(), v[:, best].max()
     turned = np.array([[low_u, low_v], [high_u, low_v], [high_u, high_v], [low_u, high_v]])
-    corners = turned @ np.stack([along[best], across[best]])
-    return corners
+    rectangle: Points = turned @ np.stack([along[best], across[best]])
+    return rectangle
 
 
 def hull(points: Points) -> Points:
