@@ -15,6 +15,9 @@ from tests.services.ports import connect, free_port
 from tests.services.process import TAIL_BYTES, Child, Service, StartError
 
 BUCKET = "penstock"
+#: Of every Ceph program, run in the service's folder. A client that asked the monitor for its settings forgets the
+#: cluster's id until the monitor's map arrives, and what it sends before is refused ("wrong fsid").
+OPTIONS = ("-c", "ceph.conf", "--no-mon-config")
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,20 @@ def ceph_service(folder: Path) -> Ceph:
     (folder / "ceph.conf").write_text(config(folder, fsid=fsid, mon_port=mon_port, port=port))
     osd_id = str(uuid.uuid4())
     mon = Child(
-        daemon(folder, "ceph-mon", "-i", "a"),
+        daemon("ceph-mon", "-i", "a"),
         log=folder / "mon.log",
         prepare=lambda: make_monitor(folder, fsid, mon_port),
         probe=lambda: connect(mon_port),
     )
     osd = Child(
-        daemon(folder, "ceph-osd", "-i", "0"),
+        daemon("ceph-osd", "-i", "0"),
         log=folder / "osd.log",
         prepare=lambda: make_disk(folder, osd_id),
         # Its clients wait for it by themselves.
         probe=lambda: None,
     )
     rgw = Child(
-        daemon(folder, "radosgw", "--id", "rgw"),
+        daemon("radosgw", "--id", "rgw"),
         log=folder / "rgw.log",
         prepare=lambda: make_user(folder, access_key, secret_key),
         probe=lambda: connect(port),
@@ -69,22 +72,22 @@ def ceph_service(folder: Path) -> Ceph:
     return Ceph(folder, (mon, osd, rgw), port, access_key, secret_key)
 
 
-def daemon(folder: Path, program: str, *arguments: str) -> list[str]:
-    return [program, "-c", str(folder / "ceph.conf"), "-f", *arguments]
+def daemon(program: str, *arguments: str) -> list[str]:
+    return [program, *OPTIONS, "-f", *arguments]
 
 
 def make_monitor(folder: Path, fsid: str, port: int) -> None:
     if (folder / "monmap").exists():
         return
     run(folder, "monmaptool", "--create", "--addv", "a", f"v1:127.0.0.1:{port}", "--fsid", fsid, "monmap")
-    run(folder, "ceph-mon", "-c", "ceph.conf", "--mkfs", "-i", "a", "--monmap", "monmap")
+    run(folder, "ceph-mon", *OPTIONS, "--mkfs", "-i", "a", "--monmap", "monmap")
 
 
 def make_disk(folder: Path, osd_id: str) -> None:
     if (folder / "osd" / "ready").exists():
         return
-    run(folder, "ceph", "-c", "ceph.conf", "osd", "new", osd_id)
-    run(folder, "ceph-osd", "-c", "ceph.conf", "-i", "0", "--mkfs", "--osd-uuid", osd_id)
+    run(folder, "ceph", *OPTIONS, "osd", "new", osd_id)
+    run(folder, "ceph-osd", *OPTIONS, "-i", "0", "--mkfs", "--osd-uuid", osd_id)
 
 
 def make_user(folder: Path, access_key: str, secret_key: str) -> None:
@@ -92,9 +95,7 @@ def make_user(folder: Path, access_key: str, secret_key: str) -> None:
     if done.exists():
         return
     keys = [f"--access-key={access_key}", f"--secret-key={secret_key}"]
-    run(
-        folder, "radosgw-admin", "-c", "ceph.conf", "user", "create", "--uid=penstock", "--display-name=penstock", *keys
-    )
+    run(folder, "radosgw-admin", *OPTIONS, "user", "create", "--uid=penstock", "--display-name=penstock", *keys)
     done.touch()
 
 
@@ -116,7 +117,7 @@ def config(folder: Path, *, fsid: str, mon_port: int, port: int) -> str:
     """
     return f"""[global]
 fsid = {fsid}
-mon_host = v1:127.0.0.1:{mon_port}
+monmap = {folder}/monmap
 mon_initial_members = a
 public_addr = 127.0.0.1
 cluster_addr = 127.0.0.1
