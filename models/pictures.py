@@ -1,6 +1,7 @@
 """Picture files, decoded with care: for handlers whose input is an image."""
 
 import io
+import warnings
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -15,15 +16,18 @@ def read(data: bytes | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if isinstance(data, str):
         raise InvalidInput('a picture must come as bytes: {"b64": …}, an upload or a multipart file')
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            # The header is read, and nothing is decoded yet.
-            if picture.width * picture.height > max_pixels:
-                raise InvalidInput(f"the picture has {picture.width} x {picture.height} pixels, over {max_pixels}")
-            return opaque(ImageOps.exif_transpose(picture))
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            picture = Image.open(io.BytesIO(data))
+        # The header is read, and nothing is decoded yet.
+        if picture.width * picture.height > max_pixels:
+            raise InvalidInput(f"the picture has {picture.width} x {picture.height} pixels, over {max_pixels}")
+        return opaque(ImageOps.exif_transpose(picture))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"the picture has far more pixels than {max_pixels}") from error
     except UnidentifiedImageError as error:
         raise InvalidInput("the picture is in no known format, or broken") from error
     # Pillow's decoders, one a format, raise these for broken files.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise InvalidInput(f"the picture is broken: {error}") from error
 
 

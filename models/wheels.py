@@ -25,7 +25,8 @@ class Wheels:
         """The wheel of a package; raises OperatorError where it cannot be had, or is not the one that is known."""
         self.cache.mkdir(parents=True, exist_ok=True)
         file = self.find(name, version) or self.download(name, version)
-        found = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != sha256:
             file.unlink()
             raise OperatorError(f"{file.name} has SHA-256 {found}, expected {sha256}; it was removed")

@@ -9,6 +9,7 @@ Tensors are handed over by position, in the order of the manifest's inputs (or o
 `options.outputs` (default: the manifest's outputs). No pickle is ever loaded.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ def exported(file: Path, device: torch.device, handler: Handler) -> Network:
 
 
 def scripted(file: Path, device: torch.device, handler: Handler) -> Network:
-    network: Network = torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call]
+    # Deprecated in favour of torch.export, and still what many teams have: the operator chose it.
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        network: Network = torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call]
     return network
 
 
