@@ -50,10 +50,11 @@ def pieces_of(call: int, batch: Batch, pad: Pad) -> list[Piece]:
 
 
 def row_count(batch: Batch) -> int:
-    counts = {name: len(rows) for name, rows in batch.items()}
-    if len(set(counts.values())) != 1:
-        raise ModelError(f"tensors for the model disagree in rows: {counts}")
-    rows = next(iter(counts.values()))
+    counts = {len(rows) for rows in batch.values()}
+    if len(counts) != 1:
+        rows_by_name = {name: len(rows) for name, rows in batch.items()}
+        raise ModelError(f"tensors for the model disagree in rows: {rows_by_name}")
+    (rows,) = counts
     if rows == 0:
         raise ModelError("the tensors for the model have no rows")
     return rows
@@ -69,7 +70,8 @@ def plan(pieces: Sequence[Piece], *, max_items: int, max_weight: int | None, pad
         groups.setdefault(likeness(piece, pad), []).append(piece)
     chunks: list[list[Piece]] = []
     for group in groups.values():
-        group.sort(key=lambda piece: length(piece, pad))
+        if pad:
+            group.sort(key=lambda piece: length(piece, pad))
         chunks += pack(group, max_items, max_weight or sys.maxsize, pad)
     return chunks
 
@@ -101,6 +103,8 @@ def likeness(piece: Piece, pad: Pad) -> object:
 
 def length(piece: Piece, pad: Pad) -> int:
     """Elements in the longest padded tensor of a row; 1 where none is padded, or where it is empty."""
+    if not pad:
+        return 1
     sizes: list[int] = [
         rows[0].size for name, rows in piece.batch.items() if name in pad and isinstance(rows, np.ndarray)
     ]

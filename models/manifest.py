@@ -4,6 +4,7 @@ Light on purpose: the gateway imports this, so no numpy and no model library. `m
 these records from a file; `docs/models.md` explains every key.
 """
 
+from functools import cached_property
 from typing import Annotated, Any
 
 import msgspec
@@ -49,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_mb: Positive | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """A model's signature and how it is run."""
 
     name: str
@@ -72,7 +73,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     #: For the runtime or the handler; never looked at by Penstock itself.
     options: dict[str, Any] = {}
 
-    @property
+    @cached_property
     def rowed(self) -> bool:
         """True where the first axis of every tensor counts rows, so that jobs can share a batch."""
         return all(tensor.shape[:1] == (-1,) for tensor in (*self.inputs, *self.outputs))
