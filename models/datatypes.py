@@ -3,6 +3,7 @@
 https://github.com/kserve/open-inference-protocol, "Tensor Data Types". Pure: the gateway imports this.
 """
 
+import math
 import sys
 
 import msgspec
@@ -41,10 +42,11 @@ def _integers() -> list[Datatype]:
 
 
 def _floats() -> list[Datatype]:
-    # IEEE 754: the largest finite half, single and double.
+    # IEEE 754: the largest double that is rounded to the largest half or single, and not to infinity. That one's own
+    # shortest decimal form, 3.4028235e+38, lies above it.
     largest = (
-        ("FP16", 2, 65504.0, "e"),
-        ("FP32", 4, (2 - 2.0**-23) * 2.0**127, "f"),
+        ("FP16", 2, math.nextafter((2 - 2.0**-11) * 2.0**15, 0), "e"),
+        ("FP32", 4, math.nextafter((2 - 2.0**-24) * 2.0**127, 0), "f"),
         ("FP64", 8, sys.float_info.max, "d"),
     )
     return [Datatype(name, "float", size, -high, high, code) for name, size, high, code in largest]

@@ -1,7 +1,7 @@
 """What is wrong with a value, and where: the thorough pass over inputs that failed the quick one.
 
-Walks level by level, never recursively, never deeper than the declared shape, and stops after
-`MAX_FAULTS`, so that hostile nesting costs nothing.
+Never walks deeper than the declared shape, copies nothing large, and stops after `MAX_FAULTS`, so that
+hostile nesting and a bad element behind millions of good ones cost little.
 """
 
 import math
@@ -9,11 +9,14 @@ import math
 from errors import Fault
 from models import rawdata
 from models.datatypes import DATATYPES
+from models.elements import elements_fit
 from models.manifest import Tensor
 from models.pointers import pointer
 
 #: Faults reported for one job: enough to mend a client by, few enough to read.
 MAX_FAULTS = 16
+#: Elements looked at together before one by one.
+STRIDE = 1024
 #: Numbers that JSON cannot write, as strings: the spelling of the protobuf JSON mapping.
 SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 #: JSON's words for what Python calls otherwise.
@@ -28,6 +31,8 @@ class Finder:
         self.datatype = DATATYPES[tensor.datatype]
         self.rowed = rowed
         self.faults = faults
+        #: The declared sizes; a variable one becomes what was found first.
+        self.sizes = list(tensor.shape)
 
     def search(self, value: object) -> int:
         """The value's rows; what is wrong with it is added to `faults`."""
@@ -40,37 +45,47 @@ class Finder:
         if axes != len(shape) and not single:
             self.add((), f"must have shape {shape}, so {len(shape)} nested lists, and has {axes}")
             return 1
-        rows = len(value) if isinstance(value, list) and not single else 1
-        level: list[tuple[tuple[int, ...], object]] = [((), value)]
-        for size in shape[1:] if single else shape:
-            level = self.unfold(level, size)
-            if self.full or not level:
-                return rows
-        for place, element in level:
-            if reason := self.complaint(element):
-                self.add(place, reason)
-                if self.full:
-                    break
-        return rows
+        if single:
+            self.walk(value, 1, ())
+            return 1
+        self.walk(value, 0, ())
+        return len(value) if isinstance(value, list) else 1
 
-    def unfold(self, level: list[tuple[tuple[int, ...], object]], size: int) -> list[tuple[tuple[int, ...], object]]:
-        """The next level of nesting, or nothing where this one is not rectangular."""
-        before, expected = len(self.faults), size
-        for place, item in level:
+    def walk(self, value: object, axis: int, place: tuple[int, ...]) -> None:
+        """Look at one list of an axis and at what is below it; never deeper than the declared shape."""
+        if axis == len(self.sizes):
+            self.look([value], place[:-1], place[-1] if place else None)
+        elif not isinstance(value, list):
+            self.add(place, f"must be a list, not {word(value)}")
+        elif not value:
+            self.add(place, "must not be empty")
+        elif self.sizes[axis] not in (-1, len(value)):
+            ragged = " as its neighbours: the lists are ragged" if self.tensor.shape[axis] == -1 else ""
+            self.add(place, f"must have {self.sizes[axis]} items{ragged}, and has {len(value)}")
+        else:
+            # What a variable axis holds first, every list of that axis must hold.
+            self.sizes[axis] = len(value) if axis else self.sizes[axis]
+            self.descend(value, axis, place)
+
+    def descend(self, items: list[object], axis: int, place: tuple[int, ...]) -> None:
+        last = axis + 1 == len(self.sizes)
+        for start in range(0, len(items), STRIDE if last else 1):
             if self.full:
-                break
-            if not isinstance(item, list):
-                self.add(place, f"must be a list, not {word(item)}")
-            elif not item:
-                self.add(place, "must not be empty")
-            elif expected == -1:
-                expected = len(item)
-            elif len(item) != expected:
-                ragged = " as its neighbours: the lists are ragged" if size == -1 else ""
-                self.add(place, f"must have {expected} items{ragged}, and has {len(item)}")
-        if len(self.faults) > before:
-            return []
-        return [((*place, i), child) for place, item in level for i, child in enumerate(item)]  # type: ignore
+                return
+            if last:
+                self.look(items[start : start + STRIDE], place, start)
+            else:
+                self.walk(items[start], axis + 1, (*place, start))
+
+    def look(self, elements: list[object], place: tuple[int, ...], start: int | None) -> None:
+        """Examine elements one by one, unless all of them surely fit."""
+        if elements_fit(self.datatype, elements):
+            return
+        for offset, element in enumerate(elements):
+            if reason := self.complaint(element):
+                self.add(place if start is None else (*place, start + offset), reason)
+                if self.full:
+                    return
 
     def complaint(self, element: object) -> str:
         """What is wrong with one element; empty when nothing is."""
@@ -101,7 +116,7 @@ class Finder:
         if isinstance(element, float) and not math.isfinite(element):
             return "" if self.tensor.nan else f"must be finite, not {element}"
         if not self.datatype.low <= element <= self.datatype.high:
-            return f"is outside {self.datatype.name}: its largest is {self.datatype.high:.6g}"
+            return f"is too large for {self.datatype.name}"
         return ""
 
     def add(self, place: tuple[int, ...], reason: str) -> None:

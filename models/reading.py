@@ -85,6 +85,8 @@ def shape_complaint(tensor: Tensor) -> str:
         return f"has {len(tensor.shape)} axes; at most {MAX_RANK} are allowed"
     if any(size != -1 and size < 1 for size in tensor.shape):
         return f"{list(tensor.shape)} may hold positive sizes and -1 only"
+    if tensor.datatype == "JSON" and len(tensor.shape) != 1:
+        return f"{list(tensor.shape)} must have one axis: a row of JSON is one value of any form"
     fixed = math.prod(size for size in tensor.shape if size > 0) * max(DATATYPES[tensor.datatype].size, 1)
     return f"{list(tensor.shape)} takes more than {MAX_TENSOR_BYTES} bytes" if fixed > MAX_TENSOR_BYTES else ""
 

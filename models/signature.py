@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from errors import Fault, InvalidInput
 from models import rawdata
-from models.datatypes import DATATYPES, Datatype
+from models.datatypes import DATATYPES
+from models.elements import elements_fit
 from models.faultfinding import MAX_FAULTS, Finder
 from models.manifest import Manifest, Tensor
 from models.pointers import pointer
@@ -82,31 +83,6 @@ def depth(value: object) -> int:
         value = value[0]
         axes += 1
     return axes
-
-
-def elements_fit(datatype: Datatype, elements: list[object]) -> bool:
-    """Whether every element surely is a legal value of `datatype`."""
-    kinds = set(map(type, elements))
-    if datatype.kind == "bytes":
-        return kinds <= {str, bytes}
-    if datatype.kind == "bool":
-        return kinds == {bool}
-    if not kinds <= ({int, float} if datatype.kind == "float" else {int}):
-        return False
-    return numbers_fit(datatype, elements)  # type: ignore[arg-type]
-
-
-def numbers_fit(datatype: Datatype, numbers: list[float]) -> bool:
-    if not (datatype.low <= min(numbers) and max(numbers) <= datatype.high):
-        return False
-    if datatype.kind == "int":
-        return True
-    try:
-        # min and max look past a NaN; a sum never does.
-        total = sum(numbers)
-    except OverflowError:
-        return False
-    return total == total
 
 
 def reference_faults(tensor: Tensor, value: dict[str, object]) -> list[Fault]:

