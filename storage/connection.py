@@ -1,11 +1,16 @@
 """One Redis client a process: bounded waits, so that a Redis that is away is known within seconds."""
 
+import os
+import threading
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import ConstantBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from errors import StoreUnavailable
@@ -15,11 +20,59 @@ CONNECT_S = 1.0
 ANSWER_S = 2.0
 #: Seconds that a client is told to wait before it asks again.
 RETRY_AFTER_S = 2.0
+#: Seconds between the two tries of a command.
+PAUSE_S = 0.05
+
+
+class Client(redis.Redis):  # type: ignore[misc]  # redis-py ships no types
+    """redis-py's client with a short way for single commands: each thread has a connection of its own.
+
+    Taking a connection out of redis-py's pool and putting it back costs twice what the command itself does
+    (measured with 8.1: 50 µs of CPU for a PING, 16 this way). Pipelines and subscriptions go redis-py's way.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._own = threading.local()
+        self._every: weakref.WeakSet[redis.Connection] = weakref.WeakSet()
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """One command, tried twice; raises RedisError."""
+        connection = self._connection()
+        packed = connection.pack_command(*args)
+        try:
+            answer = exchange(connection, packed)
+        except (ConnectionError, TimeoutError):
+            time.sleep(PAUSE_S)
+            answer = exchange(connection, packed)
+        # redis-py's own note for its client-side cache.
+        options.pop("keys", None)
+        callback = self.response_callbacks.get(args[0])
+        return answer if callback is None else callback(answer, **options)
+
+    def _connection(self) -> "redis.Connection":
+        connection: redis.Connection | None = getattr(self._own, "connection", None)
+        if connection is None or connection.pid != os.getpid():
+            pool = self.connection_pool
+            connection = self._own.connection = pool.connection_class(**pool.connection_kwargs)
+            self._every.add(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in list(self._every):
+            connection.disconnect()
+        super().close()
+
+
+def exchange(connection: "redis.Connection", packed: Any) -> Any:
+    """Send a command and take its answer; a failure closes the connection, and the next use opens it again."""
+    connection.send_packed_command(packed, check_health=False)
+    return connection.read_response()
 
 
 def connect(url: str, *, max_connections: int = 256) -> "redis.Redis":
     """A client for `url` (redis://, rediss:// or unix://), bytes in and out; connects at first use."""
-    return redis.Redis.from_url(
+    return Client.from_url(
         url,
         max_connections=max_connections,
         socket_connect_timeout=CONNECT_S,
