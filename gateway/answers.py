@@ -6,12 +6,20 @@ from time import gmtime, strftime
 import msgspec
 from flask import Response
 
+from gateway.application import Whole
+
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """`value` as a JSON response."""
-    return Response(encode(value), status, headers, content_type="application/json")
+    return whole(encode(value), status, headers)
+
+
+def whole(
+    body: bytes, status: int = 200, headers: dict[str, str] | None = None, content_type: str = "application/json"
+) -> Response:
+    return Whole(body, status, headers or {}, content_type)
 
 
 def bare(status: int, headers: dict[str, str]) -> Response:

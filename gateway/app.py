@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from storage.objects import Objects, open_objects
 
 from gateway import problems
+from gateway.application import Application
 from gateway.authentication import Authentication, require_keys
 from gateway.inputs import Inputs
 from gateway.links import Links
@@ -60,7 +61,7 @@ def create_app(
             jobs=jobs, inputs=inputs, catalog=catalog, publisher=publisher, deadline_s=settings.submit_deadline_s
         ),
     )
-    app = Flask("gateway", static_folder=None)
+    app = Application("gateway", static_folder=None)
     app.extensions["penstock"] = parts
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

@@ -1,6 +1,7 @@
 """What a request says beside its body: who asks, how long it would wait, which job it means."""
 
 import re
+from functools import lru_cache
 
 from flask import g, request
 
@@ -27,6 +28,8 @@ def preferred_wait() -> int:
 
 def asked_wait() -> float:
     """Seconds from `?wait=N`, 60 at most; raises InvalidInput for what is no number."""
+    if not request.environ.get("QUERY_STRING"):
+        return 0.0
     text = request.args.get("wait", "")
     return min(number("wait", text), LONGEST_WAIT_S) if text else 0.0
 
@@ -52,8 +55,12 @@ def base_url(parts: Parts) -> str:
     if configured:
         return configured.rstrip("/")
     environ = request.environ
-    host = environ.get("HTTP_HOST", "")
-    return f"{environ['wsgi.url_scheme']}://{host if _HOST.fullmatch(host) else 'localhost'}"
+    return asked_base(environ["wsgi.url_scheme"], environ.get("HTTP_HOST", ""))
+
+
+@lru_cache(maxsize=1024)
+def asked_base(scheme: str, host: str) -> str:
+    return f"{scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
 
 
 def own_job(parts: Parts, id: str) -> Job:

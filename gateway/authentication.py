@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import request
@@ -66,12 +67,18 @@ def refuse_foreign_pages() -> None:
     the Host that it asks for.
     """
     environ = request.environ
-    host = environ.get("HTTP_HOST", "")
-    origin = environ.get("HTTP_ORIGIN")
+    if reason := foreign(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")):
+        raise Forbidden(reason)
+
+
+@lru_cache(maxsize=1024)
+def foreign(host: str, origin: str | None) -> str:
+    """Why a request to `host` from a page of `origin` is refused; empty when it is not."""
     if not is_loopback(hostname(f"//{host}")):
-        raise Forbidden("without an API key the farm answers to localhost only")
-    if origin is not None and urlsplit(origin).netloc != host:
-        raise Forbidden("without an API key the farm does not answer pages from elsewhere")
+        return "without an API key the farm answers to localhost only"
+    if origin is not None and origin.partition("://")[2] != host:
+        return "without an API key the farm does not answer pages from elsewhere"
+    return ""
 
 
 def hostname(url: str) -> str:

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from storage.objects import Objects, Stored
 
-from errors import Fault, InvalidInput, NotFound, ObjectsUnavailable
+from errors import Fault, InvalidInput, ObjectsUnavailable
 from gateway.json_bodies import escaped
 from gateway.submission import Input
+from storage.objects import Objects, Stored
 
 log = logging.getLogger(__name__)
 
@@ -79,19 +79,12 @@ class Inputs:
     def _resolve(self, name: str, value: dict[str, object], tenant: str) -> bytes:
         id = str(value["object"])
         key = upload_key(tenant, id)
-        if not OBJECT_ID.fullmatch(id) or not self._exists(key):
+        if not OBJECT_ID.fullmatch(id) or self._objects.size(key) is None:
             pointer = f"#/inputs/{escaped(name)}/object"
             raise InvalidInput(
                 f"{pointer} names no object of yours: {id[:80]!r}", faults=[Fault(pointer, "names no object of yours")]
             )
         return reference(key, str(value.get("as", "bytes")))
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self._objects.size(key)
-        except NotFound:
-            return False
-        return True
 
 
 def reference(key: str, kind: str) -> bytes:

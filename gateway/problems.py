@@ -9,7 +9,7 @@ from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
 from errors import PROBLEM_BASE, MethodNotAllowed, NotFound, PenstockError
-from gateway.answers import encode
+from gateway.answers import encode, whole
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def document(problem: dict[str, object], headers: dict[str, str] | None = None) 
     """A problem as a response, with this request's id in it."""
     problem["request_id"] = g.request_id
     status = problem["status"]
-    return Response(encode(problem), status, headers, content_type=CONTENT_TYPE)  # type: ignore[arg-type]
+    return whole(encode(problem), status, headers, CONTENT_TYPE)  # type: ignore[arg-type]
 
 
 def from_http(error: HTTPException, headers: dict[str, str]) -> dict[str, object]:

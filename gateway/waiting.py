@@ -6,7 +6,6 @@ subscription is lost, it is made again and everybody waiting looks at the record
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -42,14 +41,32 @@ class Waiter:
             self._lock.release()
 
 
+class Watch:
+    """Entering and leaving; a class, since a generator costs three times as much."""
+
+    __slots__ = ("_id", "_waiter", "_waiting")
+
+    def __init__(self, waiting: "Waiting", id: str) -> None:
+        self._waiting, self._id = waiting, id
+        self._waiter: Waiter | None = None
+
+    def __enter__(self) -> Waiter | None:
+        self._waiter = self._waiting.enter(self._id)
+        return self._waiter
+
+    def __exit__(self, *_: object) -> None:
+        if self._waiter is not None:
+            self._waiting.leave(self._id, self._waiter)
+
+
 class Waiting:
     """Everybody in this process who waits."""
 
     def __init__(self, client: "redis.Redis", *, slots: int) -> None:
         self._client = client
         #: How many may wait at once: each holds a request thread, and some must be left for everything else.
-        self._slots = threading.BoundedSemaphore(slots)
-        self._waiters: defaultdict[str, set[Waiter]] = defaultdict(set)
+        self._slots, self._taken = slots, 0
+        self._waiters: dict[str, set[Waiter]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
@@ -61,25 +78,29 @@ class Waiting:
     def closed(self) -> bool:
         return self._closed.is_set()
 
-    @contextmanager
-    def watch(self, id: str) -> Iterator[Waiter | None]:
-        """A waiter for the job `id`; None where too many wait already or this process is about to end."""
-        if self._closed.is_set() or not self._slots.acquire(blocking=False):
-            yield None
-            return
-        waiter = Waiter()
-        try:
-            with self._lock:
-                self._waiters[id].add(waiter)
-                self._start()
-            yield waiter
-        finally:
-            with self._lock:
-                others = self._waiters[id]
-                others.discard(waiter)
-                if not others:
-                    del self._waiters[id]
-            self._slots.release()
+    def watch(self, id: str) -> "Watch":
+        """For `with`: a waiter for the job `id`; None where too many wait already or this process is ending."""
+        return Watch(self, id)
+
+    def enter(self, id: str) -> Waiter | None:
+        with self._lock:
+            if self._taken >= self._slots or self._closed.is_set():
+                return None
+            self._taken += 1
+            waiter = Waiter()
+            self._waiters.setdefault(id, set()).add(waiter)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
+                self._thread.start()
+        return waiter
+
+    def leave(self, id: str, waiter: Waiter) -> None:
+        with self._lock:
+            self._taken -= 1
+            others = self._waiters[id]
+            others.discard(waiter)
+            if not others:
+                del self._waiters[id]
 
     @contextmanager
     def follow(self, id: str) -> Iterator[Waiter | None]:
@@ -104,13 +125,9 @@ class Waiting:
 
     def close(self) -> None:
         """Wake everybody, and let nobody wait any more."""
-        self._closed.set()
+        with self._lock:
+            self._closed.set()
         self._wake_all()
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
-            self._thread.start()
 
     def _run(self) -> None:
         while not self._closed.is_set():

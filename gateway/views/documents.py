@@ -5,7 +5,7 @@ from functools import cached_property
 from flask import Response
 
 from gateway import openapi, reference
-from gateway.answers import encode
+from gateway.answers import encode, whole
 from gateway.routes import Answer, Route
 
 
@@ -24,7 +24,7 @@ class DocumentViews:
         return reference.page(openapi.build(self._table))
 
     def openapi(self) -> Response:
-        return Response(self._json, 200, content_type="application/json")
+        return whole(self._json)
 
     def docs(self) -> Response:
         policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}

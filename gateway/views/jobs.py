@@ -9,7 +9,7 @@ from flask import Response, g, request
 
 from errors import PenstockError
 from gateway import bodies
-from gateway.answers import answer, bare, encode
+from gateway.answers import answer, bare, encode, whole
 from gateway.asking import asked_wait, base_url, own_job, preferred_wait, traceparent
 from gateway.idempotency import asked_key, idempotency
 from gateway.job_forms import JobForm
@@ -125,7 +125,7 @@ def conditional(shown: JobObject, job: Job) -> Response:
     given = request.environ.get("HTTP_IF_NONE_MATCH", "")
     if given and (given.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in given.split(",")]):
         return bare(304, headers)
-    return Response(body, 200, headers, content_type="application/json")
+    return whole(body, 200, headers)
 
 
 def routes(parts: Parts) -> list[Route]:

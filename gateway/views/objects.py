@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import msgspec
 from flask import Response, g, request
-from storage.objects import Stored
 from ulid import ULID
 
 from errors import MalformedBody, NotFound
@@ -16,6 +15,7 @@ from gateway.inputs import OBJECT_ID, upload_key
 from gateway.links import LINK_TTL_S
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
+from storage.objects import Stored
 
 #: Bytes are shown as what they are to nobody: a browser must not run an upload as a page of this origin.
 SAFE = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
@@ -91,10 +91,9 @@ class ObjectViews:
 
     def send(self, key: str, missing: str) -> Response:
         """The object's bytes, or the way to them."""
-        try:
-            size = self.parts.objects.size(key)
-        except NotFound as error:
-            raise NotFound(missing) from error
+        size = self.parts.objects.size(key)
+        if size is None:
+            raise NotFound(missing)
         if direct := self.parts.objects.url(key, LINK_TTL_S):
             return bare(303, {"Location": direct})
         return Response(

@@ -4,7 +4,7 @@ import msgspec
 from flask import Response, g
 
 from errors import PROBLEM_BASE, AlreadyTerminal, NotReady, ResultExpired
-from gateway.answers import answer, bare
+from gateway.answers import answer, bare, whole
 from gateway.asking import base_url, own_job
 from gateway.inputs import job_prefix
 from gateway.json_bodies import anything
@@ -32,7 +32,7 @@ class OutcomeViews:
             case Status.SUCCEEDED if job.outputs_key:
                 return bare(303, {"Location": self.link(job.outputs_key)})
             case Status.SUCCEEDED:
-                return Response(job.outputs or b"{}", 200, content_type="application/json")
+                return whole(job.outputs or b"{}")
             case Status.FAILED:
                 return failure(job)
             case Status.CANCELED:
