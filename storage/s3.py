@@ -1,0 +1,132 @@
+"""The object store as a bucket of an S3 server, through the `minio` client."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import BinaryIO, cast
+
+import urllib3
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
+
+from errors import NotFound, ObjectsUnavailable
+from storage.objectkeys import check_key, check_prefix
+from storage.s3server import Server, client, signer
+from storage.streams import Incoming, Outgoing, Stored
+
+#: An upload of unknown length goes in parts of this many bytes, the least that S3 takes. The client holds about six
+#: of them in memory; S3 takes 10,000 parts, so that an object may have 52 GB.
+PART_BYTES = 5 * 2**20
+#: The longest life of a presigned URL (AWS Signature Version 4).
+MAX_EXPIRES_S = 7 * 86400
+ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject"})
+
+
+class S3:
+    """Implements `storage.objects.Objects`."""
+
+    def __init__(self, server: Server) -> None:
+        self._bucket, self._region = server.bucket, server.region
+        self._client = client(server, server.host, secure=server.secure)
+        self._signer = signer(server, self._client)
+        self._made = False
+        self._making = threading.Lock()
+
+    def put(self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None) -> Stored:
+        check_key(key)
+        if not self._made:
+            self.ready()
+        incoming = Incoming(chunks, max_bytes=max_bytes)
+        with translated():
+            self._client.put_object(self._bucket, key, cast(BinaryIO, incoming), -1, part_size=PART_BYTES)
+        return incoming.stored
+
+    def open(self, key: str) -> Outgoing:
+        check_key(key)
+        with translated(key):
+            answer = self._client.get_object(self._bucket, key)
+
+        def read(size: int) -> bytes:
+            with translated(key):
+                return bytes(answer.read(size))
+
+        def close() -> None:
+            answer.close()
+            answer.release_conn()
+
+        return Outgoing(read, close)
+
+    def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        return self.open(key).whole(max_bytes)
+
+    def size(self, key: str) -> int | None:
+        check_key(key)
+        try:
+            with translated(key):
+                return int(self._client.stat_object(self._bucket, key).size or 0)
+        except NotFound:
+            return None
+
+    def delete(self, key: str) -> None:
+        check_key(key)
+        try:
+            with translated(key):
+                self._client.remove_object(self._bucket, key)
+        except NotFound:
+            return
+
+    def delete_prefix(self, prefix: str) -> None:
+        with translated():
+            doomed = (DeleteObject(key) for key in self.keys(prefix))
+            for failure in self._client.remove_objects(self._bucket, doomed):
+                raise ObjectsUnavailable(f"{failure.name} could not be erased: {failure.message}")
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        check_prefix(prefix)
+        try:
+            with translated(prefix):
+                for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
+                    yield str(found.object_name)
+        except NotFound:
+            return
+
+    def url(self, key: str, expires_s: int) -> str | None:
+        return self._signed("GET", key, expires_s)
+
+    def put_url(self, key: str, expires_s: int) -> str | None:
+        return self._signed("PUT", key, expires_s)
+
+    def ready(self) -> None:
+        with self._making, translated():
+            if not self._client.bucket_exists(self._bucket):
+                self._make_bucket()
+            self._made = True
+
+    def _make_bucket(self) -> None:
+        try:
+            self._client.make_bucket(self._bucket, self._region)
+        except S3Error as error:
+            # Another process was faster.
+            if error.code != "BucketAlreadyOwnedByYou":
+                raise
+
+    def _signed(self, method: str, key: str, expires_s: int) -> str | None:
+        check_key(key)
+        if self._signer is None:
+            return None
+        life = timedelta(seconds=min(expires_s, MAX_EXPIRES_S))
+        return str(self._signer.get_presigned_url(method, self._bucket, key, expires=life))
+
+
+@contextmanager
+def translated(key: str | None = None) -> Iterator[None]:
+    """The S3 client's errors as ours, the cause kept; what a source raises goes through."""
+    try:
+        yield
+    except S3Error as error:
+        if key is not None and error.code in ABSENT:
+            raise NotFound(f"no object {key}") from error
+        raise ObjectsUnavailable(f"the object store refused: {error.code}, {error.message}") from error
+    except (MinioException, urllib3.exceptions.HTTPError) as error:
+        raise ObjectsUnavailable(f"the object store cannot be reached: {error}") from error
