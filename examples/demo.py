@@ -6,16 +6,19 @@ The farm is the one at PENSTOCK_URL (http://127.0.0.1:8080 without it). Ends wit
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from penstock import Job, Penstock, PenstockError, Unreachable
+from penstock import Job, Penstock, PenstockError, StillRunning, Unreachable
 from rich.console import Console
 from rich.table import Table
 
 DATA = Path(__file__).parent / "data"
 #: How often a job that has not ended is looked at, so that its running can be seen.
 GLANCE_S = 0.1
+#: No job of this tour should take so long, loading its model included.
+PATIENCE_S = 60.0
 COLOURS = {"queued": "yellow", "running": "cyan", "succeeded": "green"}
 
 console = Console(highlight=False)
@@ -24,10 +27,10 @@ console = Console(highlight=False)
 def main() -> int:
     try:
         with Penstock(retry_for_s=3) as client:
-            read_a_page(client)
+            page = read_a_page(client)
             compare_sentences(client)
             recognize_a_digit(client)
-            what_next(client.url)
+            what_next(client.url, page)
     except Unreachable as error:
         console.print(f"\n[bold red]The demo needs a farm:[/] {error.detail}; `make run` starts one", soft_wrap=True)
         return 1
@@ -37,26 +40,34 @@ def main() -> int:
     return 0
 
 
-def read_a_page(client: Penstock) -> None:
+def read_a_page(client: Penstock) -> Job:
     title("ocr", "reads the text of a picture", "examples/data/invoice.png")
-    outputs = collect(client, client.jobs.submit("ocr", {"image": DATA / "invoice.png"}))
-    (page,) = outputs["lines"]
+    job = client.jobs.submit("ocr", {"image": DATA / "invoice.png"}, priority="high")
+    (page,) = collect(client, job)["lines"]
     table = Table("text", "confidence", "box", box=None, header_style="bold")
     for line in json.loads(page) if isinstance(page, str) else page:
         table.add_row(line["text"], f"{line['confidence']:.3f}", corners(line["box"]))
     console.print(table)
+    return job
 
 
 def compare_sentences(client: Penstock) -> None:
-    title("minilm", "says how alike sentences are", "examples/data/sentences.txt, a job each: the worker batches them")
+    title("minilm", "says how alike sentences are", "a job each; the worker batches them")
     sentences = (DATA / "sentences.txt").read_text().splitlines()
-    jobs = [client.jobs.submit("minilm", {"text": [sentence]}) for sentence in sentences]
-    vectors = [collect(client, job)["embedding"][0] for job in jobs]
-    names = [str(number) for number, _ in enumerate(sentences, 1)]
-    table = Table("", *names, "", box=None, header_style="bold")
-    for name, sentence, vector in zip(names, sentences, vectors, strict=True):
-        table.add_row(f"[bold]{name}[/]", *(shade(cosine(vector, other)) for other in vectors), sentence)
+    submitted = client.jobs.submit_many([{"model": "minilm", "inputs": {"text": [one]}} for one in sentences])
+    vectors = [collect(client, accepted(job))["embedding"][0] for job in submitted]
+    table = Table("", *(str(number + 1) for number in range(len(sentences))), box=None, header_style="bold")
+    for number, vector in enumerate(vectors, 1):
+        table.add_row(f"[bold]{number}[/]", *(shade(cosine(vector, other)) for other in vectors))
+    for number, sentence in enumerate(sentences, 1):
+        console.print(f"  [bold]{number}[/] {sentence}")
     console.print(table)
+
+
+def accepted(outcome: Job | PenstockError) -> Job:
+    if isinstance(outcome, PenstockError):
+        raise outcome
+    return outcome
 
 
 def recognize_a_digit(client: Penstock) -> None:
@@ -74,30 +85,37 @@ def title(model: str, does: str, given: str) -> None:
 
 def collect(client: Penstock, job: Job) -> dict[str, Any]:
     """The outputs of a job, after its life has been told as it happens; raises its failure."""
-    tell(job, "queued", f"job {job.id}")
-    told_running = False
+    say(f"  {job.id}  {coloured('queued')}")
+    told, until = False, time.monotonic() + PATIENCE_S
     while not job.done:
         job = client.jobs.get(job, wait_s=GLANCE_S)
-        if job.status == "running" and not told_running:
-            told_running = tell_running(job)
-    if job.started_at and not told_running:
-        tell_running(job)
+        told = told or tell_running(job)
+        if not job.done and time.monotonic() > until:
+            why = f" ({job.waiting_reason.replace('_', ' ')})" if job.waiting_reason else ""
+            raise StillRunning(f"{job.id} is {job.status}{why} after {PATIENCE_S:g} s; the farm's log says more")
+    told = told or tell_running(job)
+    say(f" → {coloured(job.status)}")
+    if job.status == "succeeded":
+        say(f" (queue {job.metrics.queue_ms:.0f} ms, compute {job.metrics.compute_ms:.0f} ms)")
+    say("\n")
     job.raise_for_failure()
-    tell(job, "succeeded", f"queue {job.metrics.queue_ms:g} ms, compute {job.metrics.compute_ms:g} ms")
     return client.jobs.result(job) if job.outputs is None else job.outputs
 
 
 def tell_running(job: Job) -> bool:
-    """Tell it once the job object knows the batch; True then."""
-    if job.metrics.batch_size:
-        tell(job, "running", f"on {job.metrics.device}, in a batch of {job.metrics.batch_size}")
-    return bool(job.metrics.batch_size)
+    """Tell that it runs, or ran, once the job object knows the batch; True then."""
+    if job.started_at and job.metrics.batch_size:
+        say(f" → {coloured('running')} (batch of {job.metrics.batch_size} on {job.metrics.device})")
+        return True
+    return False
 
 
-def tell(job: Job, status: str, words: str) -> None:
-    moment = {"queued": job.created_at, "running": job.started_at, "succeeded": job.completed_at}[status]
-    passed = (moment - job.created_at).total_seconds() * 1000 if moment and job.created_at else 0.0
-    console.print(f"  [dim]{passed:6.0f} ms[/]  [{COLOURS[status]}]{status:<9}[/]  {words}")
+def coloured(status: str) -> str:
+    return f"[{COLOURS.get(status, 'red')}]{status}[/]"
+
+
+def say(words: str) -> None:
+    console.print(words, end="", soft_wrap=True)
 
 
 def corners(box: Any) -> str:
@@ -117,14 +135,15 @@ def shade(similarity: float) -> str:
     return f"[{colour}]{similarity:5.2f}[/]"
 
 
-def what_next(url: str) -> None:
+def what_next(url: str, page: Job) -> None:
     penstock = "penstock" if shutil.which("penstock") else ".venv/bin/penstock"
     console.print("\n[bold]Try next[/]")
     for command in (
         f"curl {url}/v1/models",
         f"curl -H 'Prefer: wait=30' -F model=ocr -F image=@examples/data/invoice.png {url}/v1/jobs",
         f"{penstock} submit minilm -i text='a sentence of yours' --wait",
-        f"{penstock} submit ocr -i image=@examples/data/invoice.png --wait --json",
+        f"{penstock} submit digits -i image=@examples/data/digit.png --wait --json",
+        f"{penstock} get {page.id} --result",
         f"{penstock} jobs",
     ):
         console.print(f"  {command}", soft_wrap=True)

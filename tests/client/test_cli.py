@@ -197,9 +197,20 @@ def test_cancel_takes_several_and_retry_one(desk: Desk, run: Run) -> None:
 
 def test_models_are_shown_with_their_signature(desk: Desk, run: Run) -> None:
     tensors = [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
-    row = {"name": "minilm", "version": "1", "versions": ["1"], "inputs": tensors, "pools": ["cpu"], "labels": {"a": 1}}
+    row = {
+        "name": "minilm",
+        "version": "1",
+        "versions": ["1"],
+        "inputs": tensors,
+        "pools": ["cpu"],
+        "labels": {"a": 1},
+        "state": "failed",
+        "reason": "no file",
+    }
     desk.say({"data": [row]}).say(row)
-    assert "text BYTES [-1]" in run("models", "list").stdout
+    listed = run("models", "list").stdout
+    assert "text BYTES [-1]" in listed
+    assert "failed: no file" in listed
     shown = run("models", "show", "minilm").stdout
     assert "inputs.text  BYTES [-1]" in shown
     assert "labels" in shown

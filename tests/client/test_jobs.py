@@ -162,7 +162,8 @@ def test_a_canceled_job_raises_as_canceled_and_a_live_one_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "cls"), [("model_error", 500, ModelError), ("invalid_input", 422, InvalidJobInput)]
+    ("code", "status", "cls"),
+    [("model_error", 500, ModelError), ("invalid_input", 422, InvalidJobInput), ("already_terminal", 409, JobCanceled)],
 )
 def test_the_result_of_a_failed_job_is_its_failure(
     desk: Desk, client: Penstock, code: str, status: int, cls: type[JobFailure]

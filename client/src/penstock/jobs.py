@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from penstock.errors import InvalidInput, InvalidJobInput, PenstockError, StillRunning, UnexpectedAnswer, answer_error
+from penstock.errors import (
+    AlreadyTerminal,
+    InvalidInput,
+    InvalidJobInput,
+    JobCanceled,
+    PenstockError,
+    StillRunning,
+    UnexpectedAnswer,
+    answer_error,
+)
 from penstock.inputs import Upload
 from penstock.job import Job
 from penstock.retry import seconds
@@ -155,6 +164,8 @@ class Jobs:
         except InvalidInput as error:
             # Nothing in this request can be invalid: it is the job's own failure.
             raise InvalidJobInput(error.detail, errors=error.errors, request_id=error.request_id) from error
+        except AlreadyTerminal as error:
+            raise JobCanceled(error.detail, request_id=error.request_id) from error
         if not isinstance(found, dict):
             raise UnexpectedAnswer(f"the result of {id_of(job)} is no JSON object")
         return found

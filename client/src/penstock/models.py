@@ -28,12 +28,17 @@ class Model:
     """A model of the repository, in the version that a job without one gets."""
 
     name: str
+    #: ready, loading, failed, no_worker, or broken where its manifest is.
+    state: str | None = None
+    #: Why it failed or is broken.
+    reason: str | None = None
+    description: str = ""
     version: str | None = None
     versions: tuple[str, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
     pools: tuple[str, ...] = ()
-    #: The model object as it was received: formats, labels, batching, statistics, faults.
+    #: The model object as it was received: limits, batching, example, workers, statistics.
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

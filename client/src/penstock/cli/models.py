@@ -1,16 +1,18 @@
 """`penstock models`."""
 
 import click
+from rich.text import Text
 
 from penstock.cli import screen
 from penstock.cli.lazy import Entry, LazyGroup
 from penstock.cli.session import complete_models, connect, json_option
-from penstock.models import Tensor
+from penstock.models import Model, Tensor
 
 CLIENT = {
     "list": Entry("penstock.cli.models:show_all", "List the models of the farm."),
     "show": Entry("penstock.cli.models:show", "Show one model: inputs, outputs, versions."),
 }
+COLOURS = {"ready": "green", "loading": "cyan", "no_worker": "yellow", "failed": "red", "broken": "red"}
 OPERATOR = {"check": Entry("checkout:models check", "Read every manifest of a repository; exit 1 when one is broken.")}
 
 
@@ -32,10 +34,10 @@ def show_all(as_json: bool) -> None:
     if as_json:
         return screen.show_json([model.raw for model in found])
     rows = [
-        (model.name, model.version or "", signature(model.inputs), signature(model.outputs), " ".join(model.pools))
+        (model.name, model.version or "", state(model), signature(model.inputs), signature(model.outputs))
         for model in found
     ]
-    return screen.show_table(("NAME", "VERSION", "INPUTS", "OUTPUTS", "POOLS"), rows)
+    return screen.show_table(("NAME", "VERSION", "STATE", "INPUTS", "OUTPUTS"), rows)
 
 
 @click.command(short_help="Show one model: inputs, outputs, versions.")
@@ -48,10 +50,11 @@ def show(name: str, version: str | None, as_json: bool) -> None:
         model = client.models.get(name, version)
     if as_json:
         return screen.show_json(model.raw)
-    told = {"name", "version", "versions", "inputs", "outputs", "pools", "object"}
+    told = {"name", "version", "versions", "state", "reason", "inputs", "outputs", "pools", "object"}
     return screen.show_fields(
         [
             ("name", model.name),
+            ("state", state(model)),
             ("version", model.version or ""),
             ("versions", " ".join(model.versions)),
             ("pools", " ".join(model.pools)),
@@ -60,6 +63,11 @@ def show(name: str, version: str | None, as_json: bool) -> None:
             *((key, screen.preview(value)) for key, value in model.raw.items() if key not in told and value),
         ]
     )
+
+
+def state(model: Model) -> Text:
+    text = Text(model.state or "", style=COLOURS.get(model.state or "", ""))
+    return text.append(f": {model.reason}", style="") if model.reason else text
 
 
 def signature(tensors: tuple[Tensor, ...]) -> str:
