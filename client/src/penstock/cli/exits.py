@@ -51,7 +51,9 @@ def line(error: PenstockError, *, url: str, as_json: bool) -> str:
     hint = advice(error, url)
     if isinstance(error, JobFailure) and error.job_id:
         text = f"{error.job_id}: {text} ({error.code})"
-    return f"Error: {text}{': ' if isinstance(error, Unreachable) else '; '}{hint}" if hint else f"Error: {text}"
+    if not hint:
+        return f"Error: {text}"
+    return f"Error: {text}{':' if isinstance(error, Unreachable) else '' if text.endswith('?') else ';'} {hint}"
 
 
 def advice(error: PenstockError, url: str) -> str:

@@ -1,6 +1,7 @@
 """What commands show: tables and colours on a terminal, plain lines and JSON elsewhere."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +33,19 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Indented for a person, on one line for a program."""
+    click.echo(json.dumps(data, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def show(table: Table) -> None:
+    found = console()
+    if found.is_terminal:
+        found.print(table)
+        return
+    with found.capture() as capture:
+        found.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def note(text: str) -> None:
@@ -46,7 +59,7 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) ->
         table.add_column(heading, no_wrap=place == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    show(table)
 
 
 def show_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
@@ -55,7 +68,7 @@ def show_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
     grid.add_column(overflow="fold")
     for name, value in fields:
         grid.add_row(name, value)
-    console().print(grid)
+    show(grid)
 
 
 def status(job: Job) -> Text:
@@ -114,7 +127,7 @@ def age(job: Job) -> str:
 
 
 def preview(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= PREVIEW else f"{text[:PREVIEW]}… ({shape(value)}; --json or -o for all of it)"
 
 
