@@ -142,7 +142,7 @@ class JobStore:
             "create",
             (
                 keys.job(job.id), keys.tenant_jobs(job.tenant), keys.waiting(job.queue), keys.DUE,
-                keys.idempotency(job.tenant, idempotency_key) if idempotency_key else "",
+                keys.idempotency(job.tenant, idempotency_key) if idempotency_key else "", keys.QUEUES,
             ),
             (
                 job.id, job.tenant, job.queue, job.message, job.created_ms, job.start_by_ms, job.result_ttl_s,
@@ -309,6 +309,22 @@ class JobStore:
         """Take a member out of the due set: what it stood for is done."""
         with store_errors():
             self._client.zrem(keys.DUE, member)
+
+    def queues(self) -> list[str]:
+        """The lanes' queues that ever had a job."""
+        with store_errors():
+            return [name.decode() for name in self._client.smembers(keys.QUEUES)]
+
+    def overdue(self, queue: str, *, since_ms: int, limit: int) -> list[str]:
+        """Ids that were put into a lane's queue before `since_ms` and still wait, oldest first."""
+        with store_errors():
+            ids = self._client.zrangebyscore(keys.waiting(queue), 0, since_ms, start=0, num=limit)
+        return [id.decode() for id in ids]
+
+    def put_again(self, queue: str, id: str) -> None:
+        """Note that a waiting job's message was published anew: its place among those that wait is now's."""
+        with store_errors():
+            self._client.zadd(keys.waiting(queue), {id: self.now_ms()}, xx=True)
 
     def schedule(self, member: str, *, at_ms: int) -> None:
         """Put a member into the due set."""

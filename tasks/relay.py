@@ -7,17 +7,22 @@ and every step may be done twice without harm.
 
 import logging
 import threading
+import time
 import uuid
 from typing import Any
 
 import redis
 from celery import bootsteps
+from kombu import Connection
+from kombu.exceptions import KombuError
 from redis.exceptions import LockError, RedisError
 from storage.objects import Objects
 
 from errors import PenstockError
 from storage import keys
+from storage.job import Status
 from storage.jobs import JobStore
+from tasks import topology
 from tasks.publisher import Outgoing, Publisher
 
 log = logging.getLogger(__name__)
@@ -25,6 +30,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 #: How long the lock outlives a relay that died, seconds.
 LOCK_S = 10
+#: Between looks for jobs that are in no queue, and how long a job has waited before it may count as one, seconds.
+REAP_S, STUCK_S = 5.0, 15.0
 #: Members worked on in one tick.
 LIMIT = 500
 
@@ -80,11 +87,52 @@ class Relay:
             self._jobs.erase(job, reason="expired")
 
 
+class Reaper:
+    """Publishes anew what is queued by its record and in no queue.
+
+    A submit whose gateway died before it published leaves such a job, and so does the embedded transport, which loses
+    a message when a worker is killed between taking it and noting that it has. A job whose message still is in
+    somebody's hands gets a second one by this, which a claim drops.
+    """
+
+    def __init__(self, jobs: JobStore, publisher: Publisher, broker_url: str) -> None:
+        self._jobs = jobs
+        self._publisher = publisher
+        self._broker_url = broker_url
+
+    def reap(self) -> int:
+        """Look at every lane; returns how many messages were published."""
+        before = self._jobs.now_ms() - round(STUCK_S * 1000)
+        overdue = {
+            queue: ids
+            for queue in self._jobs.queues()
+            if (ids := self._jobs.overdue(queue, since_ms=before, limit=LIMIT))
+        }
+        if not overdue:
+            return 0
+        with Connection(self._broker_url, connect_timeout=2) as connection:
+            empty = {queue: ids for queue, ids in overdue.items() if topology.depth(connection, queue) == 0}
+        return sum(self._publish(queue, ids) for queue, ids in empty.items())
+
+    def _publish(self, queue: str, ids: list[str]) -> int:
+        jobs = [job for id in ids if (job := self._jobs.get(id)) and job.status is Status.QUEUED]
+        stuck = [job for job in jobs if not job.not_before_ms and job.message]
+        answers = self._publisher.publish([Outgoing(queue, job.id, job.message) for job in stuck]) if stuck else []
+        for job, error in zip(stuck, answers, strict=True):
+            if error is None:
+                self._jobs.put_again(queue, job.id)
+        if stuck:
+            log.info("published anew what was in no queue", extra={"queue": queue, "jobs": len(stuck)})
+        return len(stuck)
+
+
 class RelayThread:
     """Ticks while it holds the farm's relay lock."""
 
-    def __init__(self, relay: Relay, client: "redis.Redis") -> None:
+    def __init__(self, relay: Relay, reaper: Reaper, client: "redis.Redis") -> None:
         self._relay = relay
+        self._reaper = reaper
+        self._next_reap_s = 0.0
         self._lock = client.lock(keys.PREFIX + "relay", timeout=LOCK_S, blocking=False, thread_local=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"relay-{uuid.uuid4().hex[:6]}", daemon=True)
@@ -104,8 +152,11 @@ class RelayThread:
                 elif not self._lock.acquire():
                     continue
                 self._relay.tick()
+                if time.monotonic() >= self._next_reap_s:
+                    self._next_reap_s = time.monotonic() + REAP_S
+                    self._reaper.reap()
             # A part of the farm is away, or another relay took over: what is due stays due.
-            except (PenstockError, RedisError, LockError) as error:
+            except (PenstockError, RedisError, LockError, OSError, KombuError) as error:
                 log.warning("relay could not work", extra={"reason": str(error)})
         try:
             if self._lock.owned():

@@ -49,6 +49,15 @@ def declare(connection: Connection, queues: Iterable[str]) -> list[str]:
     return names
 
 
+def depth(connection: Connection, queue: str) -> int | None:
+    """Messages that lie ready in a queue, those in consumers' hands not counted; None where there is no such queue."""
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors:
+            return None
+
+
 def is_amqp(connection: Connection) -> bool:
     """True on RabbitMQ; False on the embedded store, where a queue is a Redis list."""
     return bool(connection.transport.driver_type == "amqp")

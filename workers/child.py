@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from storage.objects import Objects, open_objects
 
 from errors import InvalidInput, ObjectsUnavailable, PenstockError
 from models.arrays import Batch, decode
@@ -20,6 +19,7 @@ from models.catalog import Catalog
 from models.loading import LoadedModel, load
 from models.outputs import encode
 from models.running import Call
+from storage.objects import Objects, open_objects
 from tasks import message as messages
 from workers import wire
 
@@ -61,8 +61,7 @@ def open_model(spec: wire.Spec) -> LoadedModel:
     """Load and warm up; raises LoadError, ManifestError or whatever the model's own code raises."""
     entry = Catalog.load(Path(spec.repository)).get(spec.model, spec.version)
     # Only this process's own device is visible to it, as number 0.
-    device = "cuda:0" if spec.device.startswith("cuda") else spec.device
-    model = load(entry, device)
+    model = load(entry, "cuda:0" if spec.device.startswith("cuda") else "cpu")
     model.warm_up()
     return model
 

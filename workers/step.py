@@ -34,11 +34,14 @@ class Lanes:
         self._lanes: dict[str, list[Lane]] = {}
         self._flush_asked = threading.Event()
         self._started = self._ended = False
+        self._renewal: Any = None
         pool.on_ready = lambda serving: self._soon(self._open_later, serving)
         pool.flush = self._ask_flush
 
     def connected(self, connection: Any) -> None:
         self._connection = connection
+        # What was asked of the event loop before it lost its connection was forgotten with it.
+        self._flush_asked.clear()
         topology.declare(connection, [queue for serving in self._pool.servings for queue in serving.queues])
         if not self._started:
             self._started = True
@@ -48,7 +51,7 @@ class Lanes:
                 self._open(serving)
         hub = get_event_loop()
         if not topology.is_amqp(connection) and hub is not None:
-            hub.call_repeatedly(RENEW_S, self._renew)
+            self._renewal = hub.call_repeatedly(RENEW_S, self._renew)
 
     def disconnected(self) -> None:
         """The connection is lost: its channels and tags are void."""
@@ -56,6 +59,8 @@ class Lanes:
             lane.close()
         self._lanes.clear()
         self._connection = None
+        if self._renewal is not None:
+            self._renewal.cancel()
         for serving in self._pool.servings:
             serving.forget_dead_lanes()
 
@@ -65,17 +70,17 @@ class Lanes:
             return
         self._ended = True
         self._pool.flush = lambda: None
-        self._each(Lane.cancel)
+        self._last_word(lambda: self._each(Lane.cancel))
         waiting = self._pool.stop_taking()
-        self._give_back(waiting)
+        self._last_word(lambda: self._give_back(waiting))
 
         def meanwhile() -> None:
             self._each(Lane.flush)
             keep_alive()
 
-        unfinished = self._pool.finish_batches(meanwhile)
-        self._each(Lane.flush)
-        self._give_back(unfinished)
+        unfinished = self._pool.finish_batches(lambda: self._last_word(meanwhile))
+        self._last_word(lambda: self._each(Lane.flush))
+        self._last_word(lambda: self._give_back(unfinished))
         self._pool.close()
         log.info("worker stopped", extra={"given_back": len(waiting) + len(unfinished)})
 
@@ -90,8 +95,12 @@ class Lanes:
         amqp = topology.is_amqp(self._connection)
         self._lanes[key] = open_lanes(serving, self._connection, amqp=amqp, name=self._pool.name)
         for lane in self._lanes[key]:
-            lane.consume(serving.receive, self._on_refused)
+            lane.consume(serving.receive, self._refuse)
         log.info("consuming", extra={"model": serving.entry.manifest.name, "prefetch": serving.prefetch})
+
+    def _refuse(self, body: bytes, error: PenstockError) -> None:
+        self._on_refused(body, error)
+        self._ask_flush()
 
     def _ask_flush(self) -> None:
         """From any thread: one flush soon, however many ask."""
@@ -108,12 +117,14 @@ class Lanes:
 
     def _give_back(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
-            try:
-                delivery.lane.give_back(delivery.tag)
-            # The broker gives back by itself what a closed connection held.
-            except self._errors() as error:
-                log.info("not given back by hand", extra={"reason": str(error)})
-                return
+            delivery.lane.give_back(delivery.tag)
+
+    def _last_word(self, step: Callable[[], None]) -> None:
+        """Something said to a broker that may be gone: it gives back by itself what a closed connection held."""
+        try:
+            step()
+        except self._errors() as error:
+            log.info("the broker did not hear", extra={"reason": str(error)})
 
     def _each(self, step: Callable[[Lane], None]) -> None:
         for lane in self._all():

@@ -1,5 +1,5 @@
 -- create: a job's record comes into being, once.
--- KEYS job, tenant's list, waiting, due, idempotency key ("" without)
+-- KEYS job, tenant's list, waiting, due, idempotency key ("" without), set of queues
 -- ARGV id, tenant, queue, message, created_ms, start_by_ms, result_ttl_s, queue limit (0: none),
 --      body digest, idempotency ttl (s)
 -- Returns {"created"|"full", jobs in the lane} or {"exists"|"same"|"mismatch", id}
@@ -23,6 +23,7 @@ if limit > 0 then
 end
 redis.call("HSET", KEYS[1], "tenant", ARGV[2], "queue", ARGV[3], "status", "queued", "message", ARGV[4],
   "created_ms", ARGV[5], "queued_ms", ARGV[5], "start_by_ms", ARGV[6], "result_ttl_s", ARGV[7])
+redis.call("SADD", KEYS[6], ARGV[3])
 redis.call("ZADD", KEYS[2], 0, id)
 redis.call("ZADD", KEYS[3], ARGV[5], id)
 if tonumber(ARGV[6]) > 0 then redis.call("ZADD", KEYS[4], ARGV[6], "expire:" .. id) end

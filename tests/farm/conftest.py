@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from storage.access import Access
 from tests.farm.harness import Farm
 from tests.farm.repository import build
 from tests.services.fixtures import require_servers
 from tests.services.process import Service
 from tests.services.valkey import valkey_service
-
-from storage.access import Access
 
 
 def embedded(folder: Path, repository: Path) -> Farm:
@@ -67,10 +67,10 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def farm(running: Farm) -> Iterator[Farm]:
+def farm(running: Farm) -> Farm:
     """The farm with all its processes up, whatever the test before did to them."""
     missing = [name for name in ("gateway", "worker-cpu", "orchestrator") if name not in running.processes]
     if missing:
         running.start(*missing)
         running.wait_ready()
-    yield running
+    return running

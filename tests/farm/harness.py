@@ -12,14 +12,14 @@ from typing import TypeVar
 import httpx
 import redis
 from penstock import Penstock
-from tests.services.ports import free_port
-from tests.services.process import Service
 
 import farm as one_machine
 from settings import Settings
 from storage.connection import connect
 from storage.jobs import JobStore
 from storage.workers import Workers
+from tests.services.ports import free_port
+from tests.services.process import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 60.0

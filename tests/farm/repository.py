@@ -100,7 +100,12 @@ class Model:
         return {"size": batch["image"]}
 """
 
-BROKEN = "name: broken\nruntime: python\ninputs: [{name: x, datatype: FLOAT, shape: [-1]}]\noutputs: []\n"
+BROKEN = """\
+name: broken
+runtime: python
+inputs: [{name: x, datatype: FLOAT, shape: [-1]}]
+outputs: [{name: y, datatype: FP32, shape: [-1]}]
+"""
 
 
 def build(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from penstock import InvalidJobInput, ModelError, TimedOut, WorkerLost
 from PIL import Image
+
 from tests.farm.harness import Farm
 
 X = [float(n) for n in range(16)]
@@ -61,7 +62,7 @@ def test_job_that_goes_wrong_fails_with_its_code_and_its_neighbours_succeed(
         gate.touch()
         done = [client.jobs.wait(job, timeout_s=60) for job in jobs]
     assert [job.status for job in done] == ["succeeded", "failed", "succeeded", "succeeded"]
-    assert done[1].error["code"] == code
+    assert done[1].error.code == code
     assert "Traceback" not in str(done[1].error)
     assert [job.outputs for job in done if job.status == "succeeded"] == [{"did": [w]} for w in "abc"]
 
@@ -127,7 +128,7 @@ def test_uploaded_object_is_an_input_and_belongs_to_its_tenant(farm: Farm, tmp_p
         stored = client.objects.upload(picture)
         assert stored.bytes == picture.stat().st_size
         outputs = client.run("picture", {"image": {"object": stored.id}})
-        client.objects.download(stored, tmp_path / "back.png")
+        client.objects.download(stored.id, tmp_path / "back.png")
     assert outputs == {"size": [[400, 300]]}
     assert (tmp_path / "back.png").read_bytes() == picture.read_bytes()
 

@@ -61,4 +61,4 @@ def test_every_settled_tag_is_acknowledged_and_no_other(events: list[tuple[str, 
 def _acked(ledger: Ledger, rejected: set[int]) -> set[int]:
     """What the broker takes as acknowledged: a rejected message is not its to acknowledge any more."""
     up_to, singles = ledger.flush()
-    return ({tag for tag in range(1, (up_to or 0) + 1)} | set(singles)) - rejected
+    return (set(range(1, (up_to or 0) + 1)) | set(singles)) - rejected
