@@ -10,10 +10,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from types import FrameType
 
 from tests.services.farm import running_farm
 from tests.services.install import missing_sentence
 from tests.services.process import StartError
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which unlike Ctrl-C is sent to this process alone."""
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def main(arguments: list[str]) -> int:
@@ -23,8 +32,7 @@ def main(arguments: list[str]) -> int:
     if sentence := missing_sentence():
         print(sentence, file=sys.stderr)
         return 1
-    # A SIGTERM ends the servers as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         with running_farm() as farm:
             return run(arguments[1:], farm.urls) if arguments else show(farm.urls)
@@ -41,9 +49,11 @@ def run(command: list[str], urls: Mapping[str, str]) -> int:
         try:
             code = child.wait()
             return code if code >= 0 else 128 - code
-        except KeyboardInterrupt:
-            # Ctrl-C on a terminal reached the command too, a SIGTERM did not; it ends first, then its servers.
+        except Terminated:
             child.terminate()
+        except KeyboardInterrupt:
+            # The terminal sent it to the command as well, which ends in its own way before its servers do.
+            continue
 
 
 def show(urls: Mapping[str, str]) -> int:
