@@ -38,7 +38,7 @@ def malformed(reason: str, body: bytes | msgspec.Raw, place: str) -> MalformedBo
     where = "" if place == "#" else f" at {place}"
     if "truncated" in reason:
         reason = f"the text ends too early (byte {len(memoryview(body))})"
-    return MalformedBody(f"the body is not JSON{where}: {reason}")
+    return MalformedBody(f"the body is not JSON{where}: {reason.removeprefix('JSON is malformed: ')}")
 
 
 def located(text: str, place: str = "#") -> Fault:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds without a message after which the subscription is tested with a ping.
 SILENCE_S = 5.0
+#: Seconds that the thread has to end.
+CLOSE_S = 1.0
 #: Seconds between tries to subscribe again.
 PAUSE_S = 0.25
 
@@ -124,10 +126,16 @@ class Waiting:
                 self._connection.send_command("SUBSCRIBE" if self._streams else "UNSUBSCRIBE", keys.MOVES)
 
     def close(self) -> None:
-        """Wake everybody, and let nobody wait any more."""
+        """Wake everybody, let nobody wait any more, and end the subscription."""
         with self._lock:
             self._closed.set()
+            connection, thread = self._connection, self._thread
         self._wake_all()
+        if connection is not None:
+            # The thread that reads from it ends by this.
+            connection.disconnect()
+        if thread is not None:
+            thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while not self._closed.is_set():
