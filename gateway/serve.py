@@ -2,11 +2,14 @@
 
 import logging
 import os
+import resource
+import time
 
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from errors import StoreUnavailable
 from gateway.authentication import require_keys
 from settings import Settings
 from storage.access import Access
@@ -14,16 +17,21 @@ from storage.connection import connect
 
 log = logging.getLogger(__name__)
 
+#: Connections that a process holds at once, idle ones included. Granian calls it backpressure: beyond it a new
+#: connection is not looked at until another ends, so a few pools of idle clients must never reach it.
+CONNECTIONS = 8192
 #: Seconds that a request may go on once the process was told to end; long polls are let go at once.
 GRACE_S = 10
+#: Seconds that a starting gateway waits for a store that is starting too.
+STORE_S = 10.0
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises OperatorError where the farm may not be served like this."""
-    client = connect(settings.store_url)
-    require_keys(Access(client), settings)
-    client.close()
+    check(settings)
     forget_cgi_names()
+    allow_connections()
+    logging.getLogger("_granian").addFilter(is_news)
     server = Granian(
         "gateway.app:from_environment",
         factory=True,
@@ -34,8 +42,7 @@ def serve(settings: Settings) -> None:
         blocking_threads=settings.gateway_threads,
         blocking_threads_idle_timeout=60,
         backlog=1024,
-        # Requests beyond the threads wait in granian, which costs next to nothing, instead of in the socket.
-        backpressure=max(settings.gateway_threads, 128),
+        backpressure=CONNECTIONS,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_S,
@@ -44,6 +51,21 @@ def serve(settings: Settings) -> None:
     )
     log.info("gateway starts", extra={"address": f"http://{settings.host}:{settings.port}"})
     server.serve()
+
+
+def check(settings: Settings) -> None:
+    """Raises what `require_keys` raises, and StoreUnavailable when the store does not come up in time."""
+    client = connect(settings.store_url)
+    deadline = time.monotonic() + STORE_S
+    while True:
+        try:
+            require_keys(Access(client), settings)
+            break
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    client.close()
 
 
 #: Granian configures logging again in each child: leave everything to the root logger, which `logs` sets up.
@@ -56,8 +78,21 @@ LOGGING = {
 }
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """False for granian's advice on the number of threads: ours wait rather than compute."""
+    return "Python threads" not in record.getMessage()
+
+
 def forget_cgi_names() -> None:
     """Granian lays each request over this process's environment: a variable must not pass for a header."""
     for name in list(os.environ):
         if name.startswith(("HTTP_", "CONTENT_", "REMOTE_", "wsgi.")):
             del os.environ[name]
+
+
+def allow_connections() -> None:
+    """Raise the soft limit of open files, often 1024, as far as it may go and is of use."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
