@@ -49,13 +49,16 @@ def declare(connection: Connection, queues: Iterable[str]) -> list[str]:
     return names
 
 
-def depth(connection: Connection, queue: str) -> int | None:
-    """Messages that lie ready in a queue, those in consumers' hands not counted; None where there is no such queue."""
+def depth(connection: Connection, queue: str) -> int:
+    """Messages that lie ready in a queue, those in consumers' hands not counted.
+
+    0 where there is no such queue: on the embedded store an empty queue is none.
+    """
     with connection.channel() as channel:
         try:
             return int(channel.queue_declare(queue, passive=True).message_count)
         except connection.channel_errors:
-            return None
+            return 0
 
 
 def is_amqp(connection: Connection) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 
 from celery import bootsteps
 from celery.worker import state as celery_state
-from kombu.asynchronous import get_event_loop
 
 from errors import PenstockError
 from tasks import topology
@@ -31,6 +30,7 @@ class Lanes:
         self._pool = pool
         self._on_refused = on_refused
         self._connection: Any = None
+        self._hub: Any = None
         self._lanes: dict[str, list[Lane]] = {}
         self._flush_asked = threading.Event()
         self._started = self._ended = False
@@ -38,8 +38,10 @@ class Lanes:
         pool.on_ready = lambda serving: self._soon(self._open_later, serving)
         pool.flush = self._ask_flush
 
-    def connected(self, connection: Any) -> None:
+    def connected(self, connection: Any, hub: Any) -> None:
         self._connection = connection
+        # Kept, as kombu's get_event_loop() forgets it once a connection was lost.
+        self._hub = hub
         # What was asked of the event loop before it lost its connection was forgotten with it.
         self._flush_asked.clear()
         topology.declare(connection, [queue for serving in self._pool.servings for queue in serving.queues])
@@ -49,8 +51,7 @@ class Lanes:
         for serving in self._pool.servings:
             if serving.ready:
                 self._open(serving)
-        hub = get_event_loop()
-        if not topology.is_amqp(connection) and hub is not None:
+        if not topology.is_amqp(connection):
             self._renewal = hub.call_repeatedly(RENEW_S, self._renew)
 
     def disconnected(self) -> None:
@@ -72,6 +73,7 @@ class Lanes:
         self._pool.flush = lambda: None
         self._last_word(lambda: self._each(Lane.cancel))
         waiting = self._pool.stop_taking()
+        log.info("worker stops: no new batch", extra={"giving_back": len(waiting)})
         self._last_word(lambda: self._give_back(waiting))
 
         def meanwhile() -> None:
@@ -137,9 +139,8 @@ class Lanes:
         return (OSError, *(self._connection.connection_errors if self._connection is not None else ()))
 
     def _soon(self, step: Callable[..., None], *args: Any) -> None:
-        hub = get_event_loop()
-        if hub is not None:
-            hub.call_soon(step, *args)
+        if self._hub is not None:
+            self._hub.call_soon(step, *args)
 
 
 def lanes_step(lanes: Lanes) -> type[Any]:
@@ -149,7 +150,7 @@ def lanes_step(lanes: Lanes) -> type[Any]:
         requires = ("celery.worker.consumer:Connection",)
 
         def start(self, consumer: Any) -> None:
-            lanes.connected(consumer.connection)
+            lanes.connected(consumer.connection, consumer.hub)
 
         def stop(self, consumer: Any) -> None:
             # Celery restarts its steps when the connection is lost, and stops them when the worker ends.

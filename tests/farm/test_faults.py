@@ -9,10 +9,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from tests.farm.harness import ROOT, Farm
+
+from storage.jobs import wall_ms
+from tasks.message import VERSION, Message, new_id
 
 X = [float(n) for n in range(16)]
 ECHO = {"model": "echo", "inputs": {"x": X}}
@@ -33,6 +37,15 @@ def test_killed_worker_gives_its_jobs_back(farm: Farm, tmp_path: Path) -> None:
     assert (done[0].attempt, done[0].worker_losses) == (2, 1)
 
 
+def test_job_whose_message_was_lost_is_published_anew(farm: Farm) -> None:
+    raw = msgspec.Raw(json.dumps({"x": X}).encode())
+    tenant = "local" if farm.settings.embedded else "acme"
+    message = Message(v=VERSION, id=new_id(), model="echo", version="1", inputs=raw, tenant=tenant)
+    farm.jobs.create(message.record(message.encode(), now_ms=wall_ms() - 20_000))
+    with farm.client() as client:
+        assert client.jobs.wait(message.id, timeout_s=30).outputs == {"y": [X]}
+
+
 def test_executors_end_with_their_worker(farm: Farm) -> None:
     worker = psutil.Process(farm.processes["worker-cpu"].pid)
     executors = worker.children(recursive=True)
@@ -48,9 +61,9 @@ def test_stopped_worker_finishes_its_batch_gives_the_rest_back_and_exits_0(farm:
         first = client.jobs.submit("trouble", {"do": f"wait {gate}"})
         farm.until(lambda: client.jobs.get(first).status == "running", "the first runs")
         rest = client.jobs.submit_many({"model": "trouble", "inputs": {"do": f"count {book}"}} for _ in range(5))
-        process = farm.processes["worker-cpu"]
-        process.terminate()
-        farm.until(lambda: "Warm shutdown" in farm.log("worker-cpu"), "the worker has heard")
+        heard = len(farm.log("worker-cpu"))
+        farm.processes["worker-cpu"].terminate()
+        farm.until(lambda: "worker stops" in farm.log("worker-cpu")[heard:], "the worker has heard")
         gate.touch()
         assert farm.stop("worker-cpu") == 0
         assert client.jobs.get(first).status == "succeeded"
