@@ -1,6 +1,6 @@
 """Push one job straight to the queue with plain pika, and read its result from Redis: no Penstock code.
 
-    python examples/push.py --broker amqp://guest:guest@127.0.0.1:5672/ --redis redis://127.0.0.1:6379/0 \
+    python examples/push.py --broker amqp://guest:guest@127.0.0.1:5672/%2F --redis redis://127.0.0.1:6379/0 \
         --model echo --inputs '{"x": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]}'
 
 docs/messages.md describes the message; a client in any other language does the same three steps.
@@ -71,7 +71,7 @@ def wait(store: "redis.Redis", done: "redis.client.PubSub", id: str, timeout_s: 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--broker", required=True, help="amqp://user:password@host:5672/vhost")
+    parser.add_argument("--broker", required=True, help="amqp://user:password@host:5672/vhost (%%2F for /)")
     parser.add_argument("--redis", required=True, help="redis://host:6379/0")
     parser.add_argument("--model", required=True)
     parser.add_argument("--version", default="1")
