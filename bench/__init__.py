@@ -1,0 +1,1 @@
+"""How fast Penstock is, beside what a user would write by hand."""
