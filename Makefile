@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev models demo run test test-fast check bench docs lock compose-up clean
+.PHONY: help install dev models demo run test test-fast check bench docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,8 @@ docs: $(VENV)/.installed ## Write the generated pages of docs/
 
 lock: $(VENV)/.dev ## Write requirements.lock from what is installed
 	@$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//; s/^onnxruntime-gpu==(.*)/&\nonnxruntime==\1/' > requirements.lock
+
+include compose/compose.mk
 
 clean: ## Remove everything that was built or run here
 	@rm -rf $(VENV) .penstock repository

@@ -62,7 +62,7 @@ def wait(store: "redis.Redis", done: "redis.client.PubSub", id: str, timeout_s: 
     """3. Read the job's record once it has ended. `outputs` holds JSON; large ones lie under `outputs_key`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        job = store.hgetall(f"penstock:job:{id}")
+        job: dict[str, str] = store.hgetall(f"penstock:job:{id}")
         if job.get("status") in TERMINAL:
             return job
         done.get_message(timeout=1.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
+
 from tests.services.valkey import Valkey, valkey_service
 
 pytest_plugins = ["tests.services.fixtures"]

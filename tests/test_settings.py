@@ -18,7 +18,7 @@ def test_nothing_set_is_the_embedded_farm_on_loopback() -> None:
 
 
 def test_misspelt_name_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(SettingsError, match="PENSTOCK_PROT is not a setting.*PENSTOCK_PORT"):
+    with pytest.raises(SettingsError, match=r"PENSTOCK_PROT is not a setting.*PENSTOCK_PORT"):
         Settings.from_env({"PENSTOCK_PROT": "80"})
 
 
@@ -47,7 +47,9 @@ def test_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 def test_shown_settings_carry_no_secret() -> None:
     settings = Settings(
-        broker_url="amqp://user:hush@mq:5672/", redis_url="redis://:hush@db:6379/0", objects_url="s3://key:hush@s3:9000/b"
+        broker_url="amqp://user:hush@mq:5672/",
+        redis_url="redis://:hush@db:6379/0",
+        objects_url="s3://key:hush@s3:9000/b",
     )
     shown = settings.shown()
     assert "hush" not in str(shown)

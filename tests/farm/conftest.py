@@ -24,19 +24,18 @@ def servers(folder: Path, repository: Path) -> Farm:
     from tests.services.rabbitmq import rabbitmq_service
     from tests.services.redis_ import redis_service
 
-    services: dict[str, Service] = {
-        "broker": rabbitmq_service(folder / "rabbitmq"),
-        "redis": redis_service(folder / "redis"),
-        "objects": ceph_service(folder / "ceph"),
-    }
+    broker = rabbitmq_service(folder / "rabbitmq")
+    redis = redis_service(folder / "redis")
+    objects = ceph_service(folder / "ceph")
+    services: dict[str, Service] = {"broker": broker, "redis": redis, "objects": objects}
     for service in services.values():
         service.launch()
     for service in services.values():
         service.wait_ready()
     urls = {
-        "PENSTOCK_BROKER_URL": services["broker"].url,
-        "PENSTOCK_REDIS_URL": services["redis"].url,
-        "PENSTOCK_OBJECTS_URL": services["objects"].url,
+        "PENSTOCK_BROKER_URL": broker.url,
+        "PENSTOCK_REDIS_URL": redis.url,
+        "PENSTOCK_OBJECTS_URL": objects.url,
     }
     farm = Farm(folder, repository, services, urls)
     farm.key = Access(farm.redis).create("acme", "tests")

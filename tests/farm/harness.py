@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
 import redis
-from penstock import Penstock
+from penstock import Job, Penstock, Submission
 
 import farm as one_machine
 from settings import Settings
@@ -27,6 +27,14 @@ READY_S = 60.0
 LOOK_S = 0.02
 
 T = TypeVar("T")
+
+
+def submit_all(client: Penstock, submissions: Iterable[Submission]) -> list[Job]:
+    """Submit many in one request; none may be refused."""
+    outcomes = client.jobs.submit_many(submissions)
+    refused = [outcome for outcome in outcomes if not isinstance(outcome, Job)]
+    assert not refused, refused
+    return [outcome for outcome in outcomes if isinstance(outcome, Job)]
 
 
 class Farm:
@@ -108,8 +116,8 @@ class Farm:
         for service in self.services.values():
             service.stop()
 
-    def client(self, **options: object) -> Penstock:
-        return Penstock(self.url, api_key=self.key or None, **options)
+    def client(self) -> Penstock:
+        return Penstock(self.url, api_key=self.key or None)
 
     def http(self) -> httpx.Client:
         """A bare client, for what the SDK would never send."""

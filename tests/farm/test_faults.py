@@ -6,16 +6,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+from penstock import Job, Penstock
 
 from storage.jobs import wall_ms
 from tasks.message import VERSION, Message, new_id
-from tests.farm.harness import ROOT, Farm
+from tests.farm.harness import ROOT, Farm, submit_all
 
 X = [float(n) for n in range(16)]
 ECHO = {"model": "echo", "inputs": {"x": X}}
@@ -26,7 +29,7 @@ def test_killed_worker_gives_its_jobs_back(farm: Farm, tmp_path: Path) -> None:
     with farm.client() as client:
         first = client.jobs.submit("trouble", {"do": f"wait {gate}"})
         farm.until(lambda: client.jobs.get(first).status == "running", "the first runs")
-        rest = client.jobs.submit_many({"model": "trouble", "inputs": {"do": f"w{n}"}} for n in range(20))
+        rest = submit_all(client, ({"model": "trouble", "inputs": {"do": f"w{n}"}} for n in range(20)))
         farm.kill("worker-cpu")
         gate.touch()
         farm.start("worker-cpu")
@@ -59,7 +62,7 @@ def test_stopped_worker_finishes_its_batch_gives_the_rest_back_and_exits_0(farm:
     with farm.client() as client:
         first = client.jobs.submit("trouble", {"do": f"wait {gate}"})
         farm.until(lambda: client.jobs.get(first).status == "running", "the first runs")
-        rest = client.jobs.submit_many({"model": "trouble", "inputs": {"do": f"count {book}"}} for _ in range(5))
+        rest = submit_all(client, ({"model": "trouble", "inputs": {"do": f"count {book}"}} for _ in range(5)))
         heard = len(farm.log("worker-cpu"))
         farm.processes["worker-cpu"].terminate()
         farm.until(lambda: "worker stops" in farm.log("worker-cpu")[heard:], "the worker has heard")
@@ -117,7 +120,7 @@ def test_gigabyte_body_is_refused_while_it_streams_and_memory_stays_flat(farm: F
     before = sum(process.memory_info().rss for process in processes)
     sent = 0
 
-    def gigabyte():
+    def gigabyte() -> Iterator[bytes]:
         nonlocal sent
         chunk = b" " * 2**20
         for _ in range(1024):
@@ -136,6 +139,10 @@ def test_gigabyte_body_is_refused_while_it_streams_and_memory_stays_flat(farm: F
     assert sent < 2**30
     with farm.client() as client:
         assert client.run("echo", {"x": X}) == {"y": [X]}
+
+
+def running(client: Penstock, job: Job) -> bool:
+    return client.jobs.get(job).status == "running"
 
 
 def stores(farm: Farm) -> list[str]:
@@ -167,8 +174,8 @@ def test_work_resumes_when_a_server_that_went_away_in_the_middle_is_back(farm: F
         gate = tmp_path / name
         with farm.client() as client:
             first = client.jobs.submit("trouble", {"do": f"wait {gate}"})
-            farm.until(lambda job=first: client.jobs.get(job).status == "running", "the first runs")
-            rest = client.jobs.submit_many({"model": "trouble", "inputs": {"do": f"w{n}"}} for n in range(20))
+            farm.until(partial(running, client, first), "the first runs")
+            rest = submit_all(client, ({"model": "trouble", "inputs": {"do": f"w{n}"}} for n in range(20)))
             # A clean stop: the promise about power loss depends on how often the store writes to disk.
             farm.services[name].stop()
             gate.touch()

@@ -7,7 +7,7 @@ import pytest
 from penstock import InvalidJobInput, ModelError, TimedOut, WorkerLost
 from PIL import Image
 
-from tests.farm.harness import Farm
+from tests.farm.harness import Farm, submit_all
 
 X = [float(n) for n in range(16)]
 
@@ -35,7 +35,7 @@ def test_jobs_that_wait_together_run_as_one_batch(farm: Farm, tmp_path: Path) ->
     with farm.client() as client:
         first = client.jobs.submit("trouble", {"do": f"wait {gate}"})
         farm.until(lambda: client.jobs.get(first).status == "running", "the first runs")
-        rest = client.jobs.submit_many([{"model": "trouble", "inputs": {"do": f"w{n}"}} for n in range(6)])
+        rest = submit_all(client, [{"model": "trouble", "inputs": {"do": f"w{n}"}} for n in range(6)])
         gate.touch()
         done = [client.jobs.wait(job, timeout_s=20) for job in rest]
     assert [job.outputs for job in done] == [{"did": [f"w{n}"]} for n in range(6)]
@@ -55,13 +55,15 @@ def test_job_that_goes_wrong_fails_with_its_code_and_its_neighbours_succeed(
         first = client.jobs.submit("trouble", {"do": f"wait {gate}"})
         farm.until(lambda: client.jobs.get(first).status == "running", "the first runs")
         words = ["a", word, "b", "c"]
-        jobs = client.jobs.submit_many(
-            {"model": "trouble", "inputs": {"do": one}, "max_attempts": 1, "timeout_s": 2 if word == "hang" else 20}
-            for one in words
+        timeout_s = 2 if word == "hang" else 20
+        jobs = submit_all(
+            client,
+            ({"model": "trouble", "inputs": {"do": one}, "max_attempts": 1, "timeout_s": timeout_s} for one in words),
         )
         gate.touch()
         done = [client.jobs.wait(job, timeout_s=60) for job in jobs]
     assert [job.status for job in done] == ["succeeded", "failed", "succeeded", "succeeded"]
+    assert done[1].error is not None
     assert done[1].error.code == code
     assert "Traceback" not in str(done[1].error)
     assert [job.outputs for job in done if job.status == "succeeded"] == [{"did": [w]} for w in "abc"]

@@ -101,6 +101,7 @@ class Gate:
     def close(self) -> None:
         self.parts.waiting.close()
         self.parts.submitter.withdrawals.close()
+        self.parts.submitter.confirmations.close()
         self.parts.publisher.close()
         for one in self.closing:
             one.close()
@@ -116,9 +117,10 @@ def make_gate(
     """`broker`: another one than the store; `options` are settings."""
     settings = Settings(data=folder, models=repository, **options)
     client, catalog = connect(valkey.url), Catalog.load(repository)
+    jobs = JobStore(client)
     app = create_app(
         settings,
-        jobs=JobStore(client),
+        jobs=jobs,
         workers=Workers(client),
         objects=open_objects(settings.objects),
         access=Access(client),
@@ -126,6 +128,6 @@ def make_gate(
         publisher=Publisher(
             broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)
         ),
-        waiting=Waiting(client, slots=slots),
+        waiting=Waiting(client, jobs, slots=slots),
     )
     return Gate(app, client, Workers(client), [client])

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from errors import ObjectsUnavailable
+from errors import BrokerUnavailable, ObjectsUnavailable
+from tasks.publisher import Ticket
 from tests.gateway.gate import ECHO, Gate, make_gate
 from tests.gateway.test_waiting import until
 from tests.services.valkey import Valkey, valkey_service
@@ -66,16 +67,17 @@ def test_batch_while_the_broker_is_away_is_refused_one_by_one(split: Gate, broke
 
 def test_worker_that_was_faster_than_the_refusal_makes_it_accepted(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a broker that takes the message and never says so
-    publish = gate.parts.publisher.publish
+    start = gate.parts.publisher.start
 
-    def lost_answer(messages: Any) -> Any:
-        publish(messages)
-        gate.start(messages[0].id)
-        from errors import BrokerUnavailable
+    def lost_answer(tickets: list[Ticket]) -> None:
+        sent = [Ticket(ticket.message, ticket.deadline) for ticket in tickets]
+        start(sent)
+        for ticket, copy in zip(tickets, sent, strict=True):
+            copy.wait()
+            gate.start(ticket.message.id)
+            ticket.settle(BrokerUnavailable("no answer"))
 
-        return [BrokerUnavailable("no answer")]
-
-    monkeypatch.setattr(gate.parts.publisher, "publish", lost_answer)
+    monkeypatch.setattr(gate.parts.publisher, "start", lost_answer)
     # When a job is submitted, and a worker has it already
     answer = gate.client.post("/v1/jobs", json=ECHO)
     # Then it was accepted

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from storage.job import Status
-from storage.jobs import Creation, JobStore
 from tests.gateway.gate import ECHO, Gate, X
 
 KEY = {"Idempotency-Key": "order-17"}
@@ -65,14 +64,14 @@ def test_sixteen_racing_threads_make_one_job(gate: Gate) -> None:
 def test_nobody_is_told_of_a_job_before_the_broker_has_it(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a first request that is between store and broker
     entered, go_on = threading.Event(), threading.Event()
-    publish = gate.parts.publisher.publish
+    publish = gate.parts.publisher.start
 
-    def slowly(messages: Any) -> Any:
+    def slowly(tickets: Any) -> None:
         entered.set()
         go_on.wait(10)
-        return publish(messages)
+        publish(tickets)
 
-    monkeypatch.setattr(gate.parts.publisher, "publish", slowly)
+    monkeypatch.setattr(gate.parts.publisher, "start", slowly)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(gate.submit, ECHO, **KEY)
         entered.wait(10)
@@ -90,12 +89,13 @@ def test_message_of_a_request_that_died_is_published_by_the_next(
     # Given a record whose maker died before it came to publish
     gate = make(submit_deadline_s=0.2)
 
-    class DeadStore(JobStore):
-        def create(self, *args: Any, **options: Any) -> Creation:
-            super().create(*args, **options)
-            raise SystemExit
+    create_all = gate.parts.jobs.create_all
 
-    monkeypatch.setattr(gate.parts.submitter, "_jobs", DeadStore(gate.store))
+    def die(*args: Any, **options: Any) -> None:
+        create_all(*args, **options)
+        raise SystemExit
+
+    monkeypatch.setattr(gate.parts.jobs, "create_all", die)
     with pytest.raises(SystemExit):
         gate.client.post("/v1/jobs", json=ECHO, headers=KEY)
     monkeypatch.undo()

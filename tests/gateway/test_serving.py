@@ -232,3 +232,11 @@ def test_import_is_light() -> None:
     code = "import sys, gateway.app, gateway.serve; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "onnxruntime", "numpy", "minio", "celery", "sklearn", "PIL"} & set(run.stdout.split())
+
+
+def test_missing_repository_is_named_and_the_gateway_ends(folder: Path) -> None:
+    env = environment(folder, folder / "nothing", port=str(free_port()))
+    run = subprocess.run([sys.executable, "-c", SERVE], env=env, capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0
+    assert f"no model repository at {folder / 'nothing'}" in run.stderr
+    assert "Traceback" not in run.stderr

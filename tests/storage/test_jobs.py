@@ -1,5 +1,7 @@
 """The job store against a real Valkey: every move of a record is one script that checks state and token."""
 
+from typing import Any
+
 import hypothesis.strategies as st
 import pytest
 import redis
@@ -16,8 +18,8 @@ from hypothesis.stateful import (
 from errors import StoreUnavailable
 from storage import keys
 from storage.connection import connect
-from storage.job import NEXT, NewJob, Status
-from storage.jobs import JobStore, Outcome, Return, Verdict, Want
+from storage.job import NEXT, Job, NewJob, Status
+from storage.jobs import Claim, JobStore, Outcome, Return, Verdict, Want
 
 QUEUE = "cpu.echo.1.normal"
 
@@ -46,14 +48,20 @@ def new(id: str = "job_1", *, tenant: str = "acme", start_by_ms: int = 0) -> New
     )
 
 
-def claim(jobs: JobStore, id: str = "job_1", *, redelivered: bool = False, holder: str = "w/1"):
+def record(jobs: JobStore, id: str = "job_1") -> Job:
+    job = jobs.get(id)
+    assert job is not None
+    return job
+
+
+def claim(jobs: JobStore, id: str = "job_1", *, redelivered: bool = False, holder: str = "w/1") -> Claim:
     (answer,) = jobs.claim_all(
         [Want(id, QUEUE, redelivered, holder)], device="cpu:0", losses_allowed=2, lost_error=b'{"code":"worker_lost"}'
     )
     return answer
 
 
-def finish(jobs: JobStore, token: int, id: str = "job_1", status: Status = Status.SUCCEEDED, **more: object) -> str:
+def finish(jobs: JobStore, token: int, id: str = "job_1", status: Status = Status.SUCCEEDED, **more: Any) -> str:
     (answer,) = jobs.finish_all([Outcome(id=id, queue=QUEUE, token=token, status=status, **more)])
     return answer
 
@@ -63,8 +71,7 @@ def test_job_runs_once_and_its_outcome_is_read_back(jobs: JobStore) -> None:
     claimed = claim(jobs)
     assert claimed == (Verdict.RUN, 1, 0)
     assert finish(jobs, 1, outputs=b'{"y":1}', compute_ms=2.5) == "succeeded"
-    job = jobs.get("job_1")
-    assert job is not None
+    job = record(jobs)
     assert (job.status, job.outputs, job.compute_ms, job.attempt) == (Status.SUCCEEDED, b'{"y":1}', 2.5, 1)
 
 
@@ -75,7 +82,7 @@ def test_old_token_cannot_commit_after_a_takeover(jobs: JobStore) -> None:
     assert taken_over.token == 2
     assert finish(jobs, 1, outputs=b"old") == "stale"
     assert finish(jobs, 2, outputs=b"new") == "succeeded"
-    assert jobs.get("job_1").outputs == b"new"
+    assert record(jobs).outputs == b"new"
     assert jobs.counters()["stale_commits"] == 1
 
 
@@ -96,29 +103,29 @@ def test_job_whose_workers_keep_dying_fails_in_the_end(jobs: JobStore) -> None:
     claim(jobs)
     verdicts = [claim(jobs, redelivered=True, holder=f"w/{n}").verdict for n in range(2, 5)]
     assert verdicts == [Verdict.RUN, Verdict.RUN, Verdict.LOST]
-    job = jobs.get("job_1")
+    job = record(jobs)
     assert (job.status, job.error) == (Status.FAILED, b'{"code":"worker_lost"}')
 
 
 def test_canceled_while_queued_is_never_run(jobs: JobStore) -> None:
     jobs.create(new())
-    assert jobs.cancel(jobs.get("job_1")) is Status.CANCELED
+    assert jobs.cancel(record(jobs)) is Status.CANCELED
     assert claim(jobs).verdict is Verdict.DONE
 
 
 def test_cancel_of_a_running_job_wins_over_its_success(jobs: JobStore) -> None:
     jobs.create(new())
     claim(jobs)
-    assert jobs.cancel(jobs.get("job_1")) is Status.RUNNING
+    assert jobs.cancel(record(jobs)) is Status.RUNNING
     assert finish(jobs, 1, outputs=b"late") == "canceled"
-    assert jobs.get("job_1").outputs is None
+    assert record(jobs).outputs is None
 
 
 def test_job_not_started_in_time_expires_instead_of_running(jobs: JobStore, clock: Clock) -> None:
     jobs.create(new(start_by_ms=1_000_500))
     clock.ms += 501
     assert claim(jobs).verdict is Verdict.EXPIRED
-    assert jobs.get("job_1").status is Status.EXPIRED
+    assert record(jobs).status is Status.EXPIRED
 
 
 def test_retry_waits_until_the_relay_releases_it(jobs: JobStore, clock: Clock) -> None:
@@ -179,11 +186,11 @@ def test_result_is_erased_after_its_time_and_leaves_a_tombstone(jobs: JobStore, 
     jobs.create(new())
     claim(jobs)
     finish(jobs, 1, outputs=b"y")
-    assert jobs.erase(jobs.get("job_1"), reason="expired") == "kept"
+    assert jobs.erase(record(jobs), reason="expired") == "kept"
     clock.ms += 60_000
     assert jobs.due(limit=1) == ["erase:job_1"]
-    assert jobs.erase(jobs.get("job_1"), reason="expired") == "succeeded"
-    job = jobs.get("job_1")
+    assert jobs.erase(record(jobs), reason="expired") == "succeeded"
+    job = record(jobs)
     assert (job.erased, job.outputs, job.message) == ("expired", None, b"")
 
 
@@ -191,12 +198,12 @@ def test_explicit_retry_runs_again_under_the_same_id(jobs: JobStore, clock: Cloc
     jobs.create(new())
     claim(jobs)
     finish(jobs, 1, status=Status.FAILED, error=b"{}")
-    assert jobs.retry(jobs.get("job_1"), start_by_ms=0) == "failed"
+    assert jobs.retry(record(jobs), start_by_ms=0) == "failed"
     assert jobs.due(limit=9) == ["retry:job_1"]
     jobs.release("job_1")
     assert claim(jobs, holder="w/9").token == 2
     assert finish(jobs, 2) == "succeeded"
-    assert jobs.retry(jobs.get("job_1"), start_by_ms=0) == "succeeded"
+    assert jobs.retry(record(jobs), start_by_ms=0) == "succeeded"
 
 
 def test_store_that_is_away_is_said_so_within_seconds() -> None:
@@ -228,10 +235,8 @@ class JobLife(RuleBasedStateMachine):
         self.cancel_heard = False
         self.deliveries = 0
 
-    def job(self):
-        job = self.jobs.get("job_1")
-        assert job is not None
-        return job
+    def job(self) -> Job:
+        return record(self.jobs)
 
     @rule(redelivered=st.booleans())
     def deliver(self, redelivered: bool) -> None:
@@ -246,7 +251,7 @@ class JobLife(RuleBasedStateMachine):
     def commit(self, data: st.DataObject, good: bool) -> None:
         token = data.draw(st.sampled_from(self.tokens))
         before = self.job()
-        more = {"outputs": b"%d" % token} if good else {"error": b"{}"}
+        more: dict[str, Any] = {"outputs": b"%d" % token} if good else {"error": b"{}"}
         status = Status.SUCCEEDED if good else Status.FAILED
         answer = finish(self.jobs, token, status=status, **more)
         if before.status is Status.RUNNING and before.attempt == token:
