@@ -179,7 +179,16 @@ class JobStore:
         """The record, or None where there is none (never was, or its tombstone is gone)."""
         with store_errors():
             fields = self._client.hgetall(keys.job(id))
-        return Job.from_hash(id, fields) if fields.get(b"tenant") and fields[b"status"] != b"withdrawn" else None
+        return _seen(id, fields)
+
+    def get_all(self, ids: Sequence[str]) -> list[Job | None]:
+        """Many records, as `get` gives them, in one round trip."""
+        with store_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for id in ids:
+                pipe.hgetall(keys.job(id))
+            records = pipe.execute() if len(ids) > 1 else [self._client.hgetall(keys.job(ids[0]))]
+        return [_seen(id, fields) for id, fields in zip(ids, records, strict=True)]
 
     def page(self, tenant: str, *, after: str = "", limit: int) -> Page:
         """A tenant's jobs, newest first, that come after the id `after`."""
@@ -338,3 +347,8 @@ class JobStore:
         with store_errors():
             answer: bytes = self._scripts.run(call)
         return None if answer == b"missing" else Status(answer.decode())
+
+
+def _seen(id: str, fields: dict[bytes, bytes]) -> Job | None:
+    """The record, where there is one that a client may see."""
+    return Job.from_hash(id, fields) if fields.get(b"tenant") and fields[b"status"] != b"withdrawn" else None

@@ -2,7 +2,8 @@
 -- arrived all the same, the worker finds this and drops it.
 -- KEYS job, tenant's list, waiting, due
 -- ARGV id, seconds to remember
--- Returns "withdrawn", or the status when a worker was faster (then the job was accepted after all)
+-- Returns "withdrawn", also where there was no record yet, or the status when a worker was faster (then the job
+-- was accepted after all)
 local held = redis.call("HMGET", KEYS[1], "status", "attempt", "confirmed")
 if held[1] == "queued" and not held[2] and not held[3] then
   redis.call("HSET", KEYS[1], "status", "withdrawn")
@@ -13,4 +14,10 @@ if held[1] == "queued" and not held[2] and not held[3] then
   redis.call("ZREM", KEYS[4], "expire:" .. ARGV[1])
   return "withdrawn"
 end
-return held[1] or "missing"
+if not held[1] then
+  -- Its making may still be on the way here: then it must find that it comes too late.
+  redis.call("HSET", KEYS[1], "status", "withdrawn")
+  redis.call("EXPIRE", KEYS[1], ARGV[2])
+  return "withdrawn"
+end
+return held[1]
