@@ -86,13 +86,19 @@ class Publisher:
         """Publish and wait for the broker's word on each: None is confirmed, else BrokerUnavailable or QueueFull."""
         deadline = time.monotonic() + self._deadline_s
         tickets = [Ticket(message, deadline) for message in messages]
+        self.start(tickets)
+        return [_outcome(ticket) for ticket in tickets]
+
+    def start(self, tickets: Sequence[Ticket]) -> None:
+        """Publish without waiting: each ticket is settled by the broker's word, or its own deadline passes."""
+        if not tickets:
+            return
         with self._wake:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
                 self._thread.start()
             self._waiting.extend(tickets)
             self._wake.notify()
-        return [_outcome(ticket) for ticket in tickets]
 
     def ready(self) -> None:
         """Raises BrokerUnavailable unless the broker takes a connection within two seconds."""
