@@ -1,6 +1,8 @@
 """The gateway as a WSGI application, built from its parts."""
 
+import logging
 import os
+import random
 import re
 import signal
 import threading
@@ -8,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from flask import Flask, Response, g, request
-from storage.objects import Objects, open_objects
 
+import logs
+from errors import OperatorError
 from gateway import problems
 from gateway.application import Application
 from gateway.authentication import Authentication, require_keys
@@ -29,9 +32,12 @@ from settings import Settings
 from storage.access import Access
 from storage.connection import connect
 from storage.jobs import JobStore
+from storage.objects import Objects, open_objects
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
 from tasks.publisher import Publisher
+
+log = logging.getLogger(__name__)
 
 #: Request threads that long polls leave free for everything else.
 KEPT_FREE = 0.25
@@ -89,7 +95,8 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
     def before() -> None:
         g.began = clock()
         given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(12).hex()
+        # Not from os.urandom: that lets go of Python's lock, and a busy process waits long to get it back.
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
         # Without a rule it is a 404 or 405, which says nothing that a key would protect.
         if request.url_rule is not None and request.endpoint not in public:
             g.tenant = authentication.tenant()
@@ -106,7 +113,14 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
 def from_environment() -> Flask:
     """The application that the environment describes; what granian's workers load."""
     settings = Settings.from_env(os.environ)
-    app = from_settings(settings)
+    if not logging.getLogger().handlers:
+        # A spawned process, unlike a forked one, has not inherited how its parent logs.
+        logs.configure(settings, "gateway")
+    try:
+        app = from_settings(settings)
+    except OperatorError as error:
+        log.error("gateway cannot start", extra={"reason": error.detail})
+        raise SystemExit(1) from error
     at_shutdown(app.extensions["penstock"].waiting.close)
     return app
 
@@ -131,18 +145,18 @@ def at_shutdown(end: Callable[[], None]) -> None:
 
 def from_settings(settings: Settings) -> Flask:
     client = connect(settings.store_url)
-    access = Access(client)
+    access, jobs = Access(client), JobStore(client)
     require_keys(access, settings)
     catalog = Catalog.load(settings.models)
     return create_app(
         settings,
-        jobs=JobStore(client),
+        jobs=jobs,
         workers=Workers(client),
         objects=open_objects(settings.objects),
         access=access,
         catalog=catalog,
         publisher=Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)),
-        waiting=Waiting(client, slots=slots(settings.gateway_threads)),
+        waiting=Waiting(client, jobs, slots=slots(settings.gateway_threads)),
     )
 
 

@@ -69,7 +69,11 @@ def own_job(parts: Parts, id: str) -> Job:
 
 
 def job_of(parts: Parts, id: str, *, tenant: str) -> Job:
-    job = parts.jobs.get(id) if JOB_ID.fullmatch(id) else None
+    return permitted(parts.jobs.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=tenant)
+
+
+def permitted(job: Job | None, id: str, *, tenant: str) -> Job:
+    """The record found under `id`, if `tenant` may see it and there is something to see; raises as `own_job`."""
     if job is None or job.tenant != tenant:
         raise NotFound(f"no job {id[:80]!r}")
     if job.erased == "deleted":

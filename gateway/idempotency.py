@@ -11,8 +11,8 @@ import msgspec
 from flask import request
 
 from errors import Fault, InvalidInput
+from gateway.accepting import Idempotency
 from gateway.submission import Input, Submission
-from gateway.submitting import Idempotency
 
 #: Longest key, in characters.
 MAX_LENGTH = 255

@@ -10,37 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueFull, StoreUnavailable
+from gateway.accepting import NEW, Acceptor, Entry, Idempotency, Prepared
+from gateway.confirmations import Confirmations
 from gateway.inputs import Inputs
 from gateway.submission import Input, Submission
 from gateway.withdrawals import Withdrawals
 from models.catalog import Catalog
 from models.signature import check
-from storage.job import Job, NewJob, Status
+from storage.job import Job, Status
 from storage.jobs import Creation, JobStore
 from tasks.message import VERSION, Message, Webhook, decode, new_id
 from tasks.publisher import Outgoing, Publisher
 
 log = logging.getLogger(__name__)
 
-#: Verdicts on a job that must be published; "exists": an earlier try of this very command got through, and only
-#: its answer was lost.
-NEW = ("created", "exists")
 #: Seconds that a client is told to wait when a lane is full.
 FULL_RETRY_AFTER_S = 4.0
 #: Seconds between two looks at a job that another request is just submitting: the first pause and the longest.
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.005, 0.1
-
-
-class Prepared(NamedTuple):
-    """A job that may be accepted: checked, its large inputs stored."""
-
-    message: Message
-    body: bytes
-    record: NewJob
-    #: Jobs that may wait in the lane.
-    limit: int
-    #: Keys of the objects made for it.
-    moved: list[str]
 
 
 class Submitted(NamedTuple):
@@ -50,13 +37,6 @@ class Submitted(NamedTuple):
     position: int | None
     #: True where an Idempotency-Key led to a job that was there already.
     replayed: bool = False
-
-
-class Idempotency(NamedTuple):
-    """Digests of an Idempotency-Key and of the body it came with."""
-
-    key: str
-    body: str
 
 
 class Submitter:
@@ -70,9 +50,11 @@ class Submitter:
         self._inputs = inputs
         self._catalog = catalog
         self._publisher = publisher
+        self._acceptor = Acceptor(jobs, publisher, deadline_s=deadline_s)
         self._deadline_s = deadline_s
         self._now_ms = now_ms
         self.withdrawals = Withdrawals(jobs)
+        self.confirmations = Confirmations(jobs)
 
     def prepare(
         self, submission: Submission, inputs: Mapping[str, Input], *,
@@ -115,43 +97,25 @@ class Submitter:
 
     def submit(self, prepared: Prepared, idempotency: Idempotency | None = None) -> Submitted:
         """Accept one job; raises QueueFull, IdempotencyMismatch, StoreUnavailable or BrokerUnavailable."""
-        creation = self._create(prepared, idempotency)
-        if creation.verdict in NEW:
-            self._publish(prepared)
-            if idempotency is not None:
-                self._jobs.confirm(prepared.record.id)
-            return accepted(prepared, creation)
-        self._inputs.erase(prepared.moved)
-        if creation.verdict == "same":
-            return self._follow(creation.detail)
-        raise refusal(prepared, creation)
+        (outcome,) = self.submit_all([(prepared, idempotency)])
+        if isinstance(outcome, PenstockError):
+            raise outcome
+        return outcome
 
     def submit_all(self, wanted: Sequence[tuple[Prepared, Idempotency | None]]) -> list[Submitted | PenstockError]:
-        """Accept many jobs in one round trip to store and broker each; an outcome for each, in order."""
-        if not wanted:
-            return []
-        try:
-            creations = self._jobs.create_all(
-                [(one.record, one.limit) for one, _ in wanted], idempotency=[key or ("", "") for _, key in wanted]
-            )
-        except StoreUnavailable as error:
-            for one, _ in wanted:
-                self._disown(one)
-            return [error] * len(wanted)
-        pairs = [(one, creation) for (one, _), creation in zip(wanted, creations, strict=True)]
-        new = [one for one, creation in pairs if creation.verdict in NEW]
-        errors = dict(zip([one.record.id for one in new], self._publish_all(new), strict=True))
-        if confirmed := [id for id, error in errors.items() if error is None and wanted[0][1] is not None]:
-            self._jobs.confirm(*confirmed)
-        return [self._outcome(one, creation, errors.get(one.record.id)) for one, creation in pairs]
+        """Accept many jobs; an outcome for each, in order."""
+        return [self._outcome(entry) for entry in self._acceptor.accept(wanted)]
 
-    def _publish_all(self, new: Sequence[Prepared]) -> list[Exception | None]:
-        return self._publisher.publish([outgoing(one) for one in new]) if new else []
-
-    def _outcome(self, prepared: Prepared, creation: Creation, error: Exception | None) -> Submitted | PenstockError:
+    def _outcome(self, entry: Entry) -> Submitted | PenstockError:
+        error, prepared, creation = entry.outcome(), entry.prepared, entry.creation
+        if creation is None:
+            self._disown(prepared)
+            return error or StoreUnavailable()
         if creation.verdict in NEW:
-            if isinstance(error, PenstockError) and self._withdraw(prepared):
+            if error is not None and self._withdraw(prepared):
                 return error
+            if entry.idempotency is not None:
+                self.confirmations.add(prepared.record.id)
             return accepted(prepared, creation)
         self._inputs.erase(prepared.moved)
         if creation.verdict != "same":
@@ -161,19 +125,6 @@ class Submitter:
         except PenstockError as refused:
             return refused
 
-    def _create(self, prepared: Prepared, idempotency: Idempotency | None) -> Creation:
-        key, body = idempotency or ("", "")
-        try:
-            return self._jobs.create(prepared.record, queue_limit=prepared.limit, idempotency_key=key, body=body)
-        except StoreUnavailable:
-            self._disown(prepared)
-            raise
-
-    def _publish(self, prepared: Prepared) -> None:
-        (error,) = self._publisher.publish([outgoing(prepared)])
-        if error is not None and self._withdraw(prepared):
-            raise error
-
     def _withdraw(self, prepared: Prepared) -> bool:
         """Take the record back, now or once the store answers; False where a worker has the job already."""
         try:
@@ -181,7 +132,7 @@ class Submitter:
         except StoreUnavailable:
             self._disown(prepared)
             return True
-        if status not in (None, Status.WITHDRAWN):
+        if status is not Status.WITHDRAWN:
             return False
         self._inputs.erase(prepared.moved)
         return True
@@ -214,10 +165,6 @@ class Submitter:
             if error is not None:
                 raise error
             self._jobs.confirm(id)
-
-
-def outgoing(prepared: Prepared) -> Outgoing:
-    return Outgoing(prepared.record.queue, prepared.record.id, prepared.body)
 
 
 def accepted(prepared: Prepared, creation: Creation) -> Submitted:

@@ -1,18 +1,25 @@
 """Waiting for jobs to end: one Redis subscription a process, one thread that reads it, and no polling.
 
-Whoever waits registers first and reads the record second, so that an end in between is not missed. When the
-subscription is lost, it is made again and everybody waiting looks at the record once.
+Whoever waits registers first and looks at the record second, so that an end in between is not missed. The thread
+reads the records of all that ended at once and hands them over. When the subscription is lost it is made again,
+and everybody looks at the record for themselves.
+
+What this process accepted while subscribed, and has not heard the end of, has not ended: a client that submits
+and then waits, as most do, is made to wait without looking.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import redis
 from redis.exceptions import RedisError, TimeoutError
 
+from errors import StoreUnavailable
 from storage import keys
+from storage.job import Job
+from storage.jobs import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -22,23 +29,31 @@ SILENCE_S = 5.0
 CLOSE_S = 1.0
 #: Seconds between tries to subscribe again.
 PAUSE_S = 0.25
+#: Records read in one round trip.
+GROUP = 64
+#: Jobs remembered as not ended; the oldest are forgotten, and then looked at.
+REMEMBERED = 50_000
+_DONE = keys.DONE.encode()
 
 
 class Waiter:
     """Somebody who waits for one job."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "job")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
+        #: The record as it was at the wake-up; None: look for yourself.
+        self.job: Job | None = None
 
     def wait(self, timeout_s: float) -> bool:
-        """True once woken: the job may have ended, or the waiting was cut short; look at the record."""
+        """True once woken: the job may have ended, or the waiting was cut short."""
         return self._lock.acquire(timeout=max(0.0, timeout_s))
 
-    def wake(self) -> None:
+    def wake(self, job: Job | None = None) -> None:
         """Called by one thread at a time: two would release the lock twice."""
+        self.job = job
         if self._lock.locked():
             self._lock.release()
 
@@ -64,23 +79,40 @@ class Watch:
 class Waiting:
     """Everybody in this process who waits."""
 
-    def __init__(self, client: "redis.Redis", *, slots: int) -> None:
+    def __init__(self, client: "redis.Redis", jobs: JobStore, *, slots: int) -> None:
         self._client = client
+        self._jobs = jobs
         #: How many may wait at once: each holds a request thread, and some must be left for everything else.
         self._slots, self._taken = slots, 0
         self._waiters: dict[str, set[Waiter]] = {}
+        #: Jobs accepted here under the present subscription that have not ended, and whose they are.
+        self._open: dict[str, str] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
         #: Streams that want to know of every move; the subscription covers these only while there are some.
         self._streams = 0
+        #: Set while subscribed.
         self._connection: redis.Connection | None = None
 
     @property
     def closed(self) -> bool:
         return self._closed.is_set()
 
-    def watch(self, id: str) -> "Watch":
+    def expect(self, id: str, tenant: str) -> None:
+        """Called before a job's record is made: its end will be heard."""
+        with self._lock:
+            self._start()
+            if self._connection is not None:
+                self._open[id] = tenant
+                if len(self._open) > REMEMBERED:
+                    del self._open[next(iter(self._open))]
+
+    def expected(self, id: str, tenant: str) -> bool:
+        """True for a tenant's job that surely has not ended, or whose end is being announced to whoever waits."""
+        return self._open.get(id) == tenant
+
+    def watch(self, id: str) -> Watch:
         """For `with`: a waiter for the job `id`; None where too many wait already or this process is ending."""
         return Watch(self, id)
 
@@ -91,9 +123,7 @@ class Waiting:
             self._taken += 1
             waiter = Waiter()
             self._waiters.setdefault(id, set()).add(waiter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
-                self._thread.start()
+            self._start()
         return waiter
 
     def leave(self, id: str, waiter: Waiter) -> None:
@@ -106,7 +136,13 @@ class Waiting:
 
     @contextmanager
     def follow(self, id: str) -> Iterator[Waiter | None]:
-        """Like `watch`, but the waiter is woken by every change of the job's state, not only the last."""
+        """Like `watch`, but the waiter is woken by every change of the job's state, not only the last.
+
+        Streams may take half of the places: they last for minutes.
+        """
+        if self._streams >= max(1, self._slots // 2):
+            yield None
+            return
         with self.watch(id) as waiter:
             if waiter is None:
                 yield None
@@ -116,14 +152,6 @@ class Waiting:
                 yield waiter
             finally:
                 self._count_streams(-1)
-
-    def _count_streams(self, change: int) -> None:
-        with self._lock:
-            before, self._streams = self._streams, self._streams + change
-            if self._connection is None or bool(before) == bool(self._streams):
-                return
-            with suppress(RedisError, OSError):  # then it is being made anew, which looks at the count
-                self._connection.send_command("SUBSCRIBE" if self._streams else "UNSUBSCRIBE", keys.MOVES)
 
     def close(self) -> None:
         """Wake everybody, let nobody wait any more, and end the subscription."""
@@ -136,6 +164,19 @@ class Waiting:
             connection.disconnect()
         if thread is not None:
             thread.join(CLOSE_S)
+
+    def _count_streams(self, change: int) -> None:
+        with self._lock:
+            before, self._streams = self._streams, self._streams + change
+            if self._connection is None or bool(before) == bool(self._streams):
+                return
+            with suppress(RedisError, OSError):  # then it is being made anew, which looks at the count
+                self._connection.send_command("SUBSCRIBE" if self._streams else "UNSUBSCRIBE", keys.MOVES)
+
+    def _start(self) -> None:
+        if self._thread is None and not self._closed.is_set():
+            self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -152,19 +193,25 @@ class Waiting:
             finally:
                 with self._lock:
                     self._connection = None
+                    self._open.clear()
                 connection.disconnect()
 
     def _subscribe(self, connection: "redis.Connection") -> None:
         connection.connect()
+        connection.send_command("SUBSCRIBE", keys.DONE)
+        connection.read_response()
         with self._lock:
-            connection.send_command("SUBSCRIBE", keys.DONE, *([keys.MOVES] if self._streams else []))
             self._connection = connection
+            if self._streams:
+                connection.send_command("SUBSCRIBE", keys.MOVES)
+        # What ended before the subscription stood was not announced to it.
+        self._wake_all()
 
     def _listen(self, connection: "redis.Connection") -> None:
         silent = False
         while not self._closed.is_set():
             try:
-                answer = connection.read_response(disconnect_on_error=False)
+                ended = self._hear(connection)
             except TimeoutError:
                 if silent:
                     raise
@@ -173,18 +220,34 @@ class Waiting:
                     connection.send_command("PING")
                 continue
             silent = False
-            if answer[0] == b"message":
-                self._wake(answer[2].decode())
-            elif answer[0] == b"subscribe":
-                # What ended before the subscription stood was not announced to it.
-                self._wake_all()
+            if ended:
+                self._tell(ended)
 
-    def _wake(self, id: str) -> None:
-        # Without the lock first: most ids that go by are waited for elsewhere, or by nobody.
-        if id in self._waiters:
-            with self._lock:
+    def _hear(self, connection: "redis.Connection") -> list[str]:
+        """Ids from the messages that are there, at least one message, that somebody here waits for."""
+        heard: list[str] = []
+        while True:
+            answer = connection.read_response(disconnect_on_error=False)
+            if answer[0] == b"message":
+                id = answer[2].decode()
+                # Without the lock first: most ids that go by are waited for elsewhere, or by nobody.
+                if answer[1] == _DONE:
+                    self._open.pop(id, None)
+                if id in self._waiters:
+                    heard.append(id)
+            if len(heard) >= GROUP or not connection.can_read(0):
+                return heard
+
+    def _tell(self, ids: Sequence[str]) -> None:
+        """Hand the records over to those who wait."""
+        try:
+            jobs = self._jobs.get_all(ids)
+        except StoreUnavailable:
+            jobs = [None] * len(ids)
+        with self._lock:
+            for id, job in zip(ids, jobs, strict=True):
                 for waiter in self._waiters.get(id, ()):
-                    waiter.wake()
+                    waiter.wake(job)
 
     def _wake_all(self) -> None:
         with self._lock:

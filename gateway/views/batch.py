@@ -7,6 +7,7 @@ from flask import Response, g
 
 from errors import Fault, InvalidInput, PenstockError
 from gateway import bodies
+from gateway.accepting import Idempotency, Prepared
 from gateway.answers import answer
 from gateway.asking import base_url, traceparent
 from gateway.idempotency import asked_key, idempotency
@@ -15,7 +16,7 @@ from gateway.parts import Parts
 from gateway.rendering import JobObject, render
 from gateway.routes import Answer, Body, Parameter, Route
 from gateway.submission import Submission, decode, read_inputs
-from gateway.submitting import Idempotency, Prepared, Submitted
+from gateway.submitting import Submitted
 
 #: Submissions in one body.
 MAX_JOBS = 1000
@@ -45,6 +46,8 @@ class BatchViews:
         items, key = read_items(self.parts.settings.max_body_bytes), asked_key()
         prepared = [self.prepare(item, f"{key}/{index}" if key else "") for index, item in enumerate(items)]
         good = [one for one in prepared if not isinstance(one, PenstockError)]
+        for one, _ in good:
+            self.parts.waiting.expect(one.record.id, g.tenant)
         submitted = iter(self.parts.submitter.submit_all(good))
         results = [one if isinstance(one, PenstockError) else next(submitted) for one in prepared]
         return answer(Outcomes(data=[self.outcome(one) for one in results]))

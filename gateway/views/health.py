@@ -101,6 +101,10 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             method="GET", path="/readyz", view=views.ready, name="ready", tag="operations", public=True,
             summary="Whether broker, store, objects and every model are ready",
+            description=(
+                "Every model means the newest version of each that has a usable manifest. One that could not be loaded "
+                "keeps the farm unready and says why; one with a broken manifest is named, and nothing waits for it."
+            ),
             answers={
                 200: Answer(description="Ready", content={"application/json": Readiness}),
                 503: Answer(description="Not ready, and why", content={"application/json": Readiness}),

@@ -2,22 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable
 from hashlib import blake2b
 
 from flask import Response, g, request
 
 from errors import PenstockError
 from gateway import bodies
+from gateway.accepting import Idempotency, Prepared
 from gateway.answers import answer, bare, encode, whole
-from gateway.asking import asked_wait, base_url, own_job, preferred_wait, traceparent
+from gateway.asking import asked_wait, base_url, own_job, permitted, preferred_wait, traceparent
 from gateway.idempotency import asked_key, idempotency
 from gateway.job_forms import JobForm
 from gateway.parts import Parts
 from gateway.rendering import JobObject, render
 from gateway.routes import Answer, Body, Parameter, Route
 from gateway.submission import Submission, decode, read_inputs
-from gateway.submitting import Idempotency, Prepared, Submitted
+from gateway.submitting import Submitted
 from gateway.waiting import Waiter
 from storage.job import Job, Status
 from tasks.message import new_id
@@ -39,16 +39,17 @@ class JobViews:
     def submit(self) -> Response:
         kind = bodies.require("application/json", "multipart/form-data")
         prepared, key = self.read_json() if kind == "application/json" else self.read_form()
+        self.parts.waiting.expect(prepared.record.id, g.tenant)
         wait_s = preferred_wait()
         if not wait_s:
             return self.accepted(self.parts.submitter.submit(prepared, key))
         with self.parts.waiting.watch(prepared.record.id) as waiter:
             submitted = self.parts.submitter.submit(prepared, key)
             if not submitted.replayed:
-                submitted = self.ended(waiter, submitted, wait_s)
+                submitted = submitted._replace(job=self.end(waiter, submitted.job.id, wait_s, submitted.job))
         if submitted.replayed:
             with self.parts.waiting.watch(submitted.job.id) as waiter:
-                submitted = self.ended(waiter, submitted, wait_s)
+                submitted = submitted._replace(job=self.end(waiter, submitted.job.id, wait_s))
         return self.accepted(submitted, {"Preference-Applied": f"wait={wait_s}"})
 
     def read_json(self) -> tuple[Prepared, Idempotency | None]:
@@ -72,11 +73,6 @@ class JobViews:
             raise
         return prepared, idempotency(key, submission, inputs) if key else None
 
-    def ended(self, waiter: Waiter | None, submitted: Submitted, wait_s: float) -> Submitted:
-        id = submitted.job.id
-        job = self.end(waiter, lambda: own_job(self.parts, id), wait_s, None if submitted.replayed else submitted.job)
-        return submitted._replace(job=job)
-
     def accepted(self, submitted: Submitted, headers: dict[str, str] | None = None) -> Response:
         shown = render(
             submitted.job,
@@ -94,7 +90,7 @@ class JobViews:
         wait_s = asked_wait()
         if wait_s:
             with self.parts.waiting.watch(id) as waiter:
-                job = self.end(waiter, lambda: own_job(self.parts, id), wait_s)
+                job = self.end(waiter, id, wait_s)
         else:
             job = own_job(self.parts, id)
         return conditional(self.show(job), job)
@@ -103,14 +99,15 @@ class JobViews:
         position = self.parts.jobs.position(job) if job.status is Status.QUEUED else None
         return render(job, base=base_url(self.parts), register=self.parts.register, position=position)
 
-    def end(self, waiter: Waiter | None, read: Callable[[], Job], wait_s: float, job: Job | None = None) -> Job:
+    def end(self, waiter: Waiter | None, id: str, wait_s: float, job: Job | None = None) -> Job:
         """The job at its end, or as it is after `wait_s` seconds; `job`: as it is known to be now."""
-        deadline = time.monotonic() + wait_s
-        job = job or read()
-        while not job.terminal and waiter is not None and not self.parts.waiting.closed:
-            if not waiter.wait(deadline - time.monotonic()):
-                break
-            job = read()
+        waiting, deadline = self.parts.waiting, time.monotonic() + wait_s
+        if job is None and not (waiter and waiting.expected(id, g.tenant)):
+            job = own_job(self.parts, id)
+        while job is None or not job.terminal:
+            if waiter is None or waiting.closed or not waiter.wait(deadline - time.monotonic()):
+                return own_job(self.parts, id)
+            job = permitted(waiter.job, id, tenant=g.tenant) if waiter.job else own_job(self.parts, id)
         return job
 
 
