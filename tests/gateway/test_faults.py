@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from errors import BrokerUnavailable, ObjectsUnavailable
+from tasks.message import decode
 from tasks.publisher import Ticket
 from tests.gateway.gate import ECHO, Gate, make_gate
 from tests.gateway.test_waiting import until
@@ -102,6 +104,19 @@ def test_store_away_is_503_and_nothing_is_accepted(tmp_path: Path, repository: P
     finally:
         gate.close()
         valkey.stop()
+
+
+def test_record_that_arrives_after_its_withdrawal_comes_too_late(gate: Gate) -> None:
+    # Given a store that hung: the record's making is still on its way when it is taken back
+    id = gate.submit()
+    late = msgspec.structs.replace(decode(gate.record(id).message), id="job_late")
+    record = late.record(late.encode(), now_ms=1)
+    assert gate.parts.jobs.withdraw(record) == "withdrawn"
+    # When it arrives
+    assert gate.parts.jobs.create(record).verdict == "exists"
+    # Then there is no job
+    assert gate.client.get("/v1/jobs/job_late").status_code == 404
+    assert [job["id"] for job in gate.client.get("/v1/jobs").json["data"]] == [id]
 
 
 @pytest.mark.parametrize("path", ["", "/job_a", "/job_a/result", "?limit=1"])
