@@ -127,8 +127,9 @@ class Lane:
         if self._amqp or not self.alive or not self._held:
             return
         now = time.time()
-        client = self._channel.client
-        client.zadd(self._channel.unacked_index_key, dict.fromkeys(self._held, now), xx=True)
+        # A connection of its own: the channel's is waiting for the answer of a BRPOP.
+        with self._channel.conn_or_acquire() as client:
+            client.zadd(self._channel.unacked_index_key, dict.fromkeys(self._held, now), xx=True)
 
     def cancel(self) -> None:
         """Take no more; what was delivered stays ours."""
