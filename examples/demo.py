@@ -4,6 +4,7 @@ The farm is the one at PENSTOCK_URL (http://127.0.0.1:8080 without it). Ends wit
 """
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -21,6 +22,9 @@ GLANCE_S = 0.1
 PATIENCE_S = 60.0
 COLOURS = {"queued": "yellow", "running": "cyan", "succeeded": "green"}
 
+#: Where the `penstock` command looks unless told otherwise.
+DEFAULT_URL = "http://127.0.0.1:8080"
+
 console = Console(highlight=False)
 
 
@@ -37,6 +41,9 @@ def main() -> int:
     except PenstockError as error:
         console.print(f"\n[bold red]The demo stopped:[/] {error.detail} ({error.code})", soft_wrap=True)
         return 1
+    except KeyboardInterrupt:
+        console.print()
+        return 130
     return 0
 
 
@@ -137,14 +144,20 @@ def shade(similarity: float) -> str:
 
 def what_next(url: str, page: Job) -> None:
     penstock = "penstock" if shutil.which("penstock") else ".venv/bin/penstock"
-    console.print("\n[bold]Try next[/]")
+    if port := os.environ.get("DEMO_NEXT_PORT"):
+        # `make demo` ends its farm; its jobs are in the farm that `make run` starts next.
+        url = f"http://127.0.0.1:{port}"
+        console.print("\n[bold]Try next:[/] start the farm with `make run`, then in another terminal")
+    else:
+        console.print("\n[bold]Try next[/]")
+    given = "" if url == DEFAULT_URL else f"--url {url} "
     for command in (
         f"curl {url}/v1/models",
         f"curl -H 'Prefer: wait=30' -F model=ocr -F image=@examples/data/invoice.png {url}/v1/jobs",
-        f"{penstock} submit minilm -i text='a sentence of yours' --wait",
-        f"{penstock} submit digits -i image=@examples/data/digit.png --wait --json",
-        f"{penstock} get {page.id} --result",
-        f"{penstock} jobs",
+        f"{penstock} {given}submit minilm -i text='a sentence of yours' --wait",
+        f"{penstock} {given}submit digits -i image=@examples/data/digit.png --wait --json",
+        f"{penstock} {given}get {page.id} --result",
+        f"{penstock} {given}jobs",
     ):
         console.print(f"  {command}", soft_wrap=True)
 

@@ -28,12 +28,17 @@ def main() -> int:
         data.mkdir(exist_ok=True)
     port = os.environ.get("PENSTOCK_PORT") or str(free_port())
     env = {**os.environ, "PENSTOCK_PORT": port, "PENSTOCK_DATA": str(data), "PENSTOCK_URL": f"http://127.0.0.1:{port}"}
+    # Where the farm of `make run` will be.
+    env["DEMO_NEXT_PORT"] = os.environ.get("PENSTOCK_PORT", "8080")
     log = data / "farm.log"
-    command = [sys.executable, str(ROOT / "farm.py"), "run", "up"]
+    # Ended by SIGTERM, or by a terminal that closes, like by Ctrl-C: the farm goes with the demo.
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, signal.default_int_handler)
+    # Run by `farm.py exec`, the farm ends with this process even when this one is killed.
+    farm_py = str(ROOT / "farm.py")
+    command = [sys.executable, farm_py, "exec", sys.executable, farm_py, "run", "up"]
     with log.open("wb") as out:
         farm = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
-    # Ended by SIGTERM like by Ctrl-C: the farm goes with the demo.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not ready(env["PENSTOCK_URL"], farm, log):
             return 1
