@@ -5,7 +5,6 @@ its first seconds) and ends all it started when it ends. It starts each process 
 kernel ends them even when supervisord itself is killed.
 """
 
-import ctypes
 import os
 import signal
 import socket
@@ -13,11 +12,10 @@ import sys
 from pathlib import Path
 
 from errors import OperatorError
+from lifeline import die_with_parent
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parent
-#: prctl option: which signal the kernel sends when the parent ends (linux/prctl.h).
-PR_SET_PDEATHSIG = 1
 #: A process that lived so long was started well, seconds.
 START_S = 3
 #: How long a process may take to stop before it is killed, seconds.
@@ -138,17 +136,11 @@ def check_port(settings: Settings) -> None:
             raise OperatorError(f"cannot listen on {where} ({error.strerror}); choose another PENSTOCK_PORT") from error
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process with its parent (Linux; kept across exec)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def main(arguments: list[str]) -> None:
     """`exec COMMAND…`: run a program that ends with its parent; `run COMMAND…`: one of Penstock's own processes."""
     verb, *command = arguments
     if verb == "exec":
-        die_with_parent()
+        die_with_parent(signal.SIGTERM)
         os.execvp(command[0], command)
     from commands import operator
 

@@ -27,6 +27,7 @@ from gateway.views import batch, documents, events, health, jobs, listing, metri
 from gateway.views import models as models_
 from gateway.views import objects as objects_
 from gateway.waiting import Waiting
+from lifeline import die_with_parent
 from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
@@ -112,6 +113,8 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
 
 def from_environment() -> Flask:
     """The application that the environment describes; what granian's workers load."""
+    # A server process that outlived granian's main one would keep the port, and nobody would stop it.
+    die_with_parent(signal.SIGKILL)
     settings = Settings.from_env(os.environ)
     if not logging.getLogger().handlers:
         # A spawned process, unlike a forked one, has not inherited how its parent logs.

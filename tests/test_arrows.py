@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "settings", "logs"}
+BASE = {"errors", "settings", "logs", "lifeline"}
 #: Folder -> the folders it may import besides itself.
 ALLOWED = {
     "storage": BASE,

@@ -1,6 +1,5 @@
 """The executor's process: loads one model, says ready, then only runs the batches that come down its pipe."""
 
-import ctypes
 import logging
 import signal
 import sys
@@ -14,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from errors import InvalidInput, ObjectsUnavailable, PenstockError
+from lifeline import die_with_parent
 from models.arrays import Batch, decode
 from models.catalog import Catalog
 from models.loading import LoadedModel, load
@@ -27,14 +27,12 @@ log = logging.getLogger("penstock.executor")
 
 #: Outputs above this go to the object store, bytes of JSON.
 INLINE_BYTES = 64 * 1024
-#: prctl option: which signal the kernel sends when the parent ends (linux/prctl.h).
-PR_SET_PDEATHSIG = 1
 
 T = TypeVar("T")
 
 
 def main(fd: int) -> int:
-    die_with_parent()
+    die_with_parent(signal.SIGKILL)
     # The terminal's Ctrl-C and the runner's SIGTERM go to the whole group; the worker decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -131,12 +129,6 @@ def failure(error: PenstockError) -> wire.Result:
         # The object store being away is no fault of the job or of its model.
         charged=not isinstance(error, ObjectsUnavailable),
     )
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process with its worker, however the worker ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

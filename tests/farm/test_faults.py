@@ -89,7 +89,10 @@ def test_accepted_jobs_wait_while_there_is_no_worker(farm: Farm) -> None:
 def test_restarted_gateway_knows_the_jobs_it_accepted(farm: Farm) -> None:
     with farm.client() as client:
         job = client.jobs.submit("echo", {"x": X})
+        server = psutil.Process(farm.processes["gateway"].pid).children()
         farm.kill("gateway")
+        _gone, alive = psutil.wait_procs(server, timeout=10)
+        assert not alive
         farm.start("gateway")
         farm.wait_ready()
         assert client.jobs.wait(job, timeout_s=30).outputs == {"y": [X]}
