@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 WINDOW = 128
 #: Seconds to make a connection.
 CONNECT_S = 2.0
+#: Seconds that one write may take.
+WRITE_S = 3
 #: Seconds between tries to reach a broker that is away.
 PAUSE_S = 0.2
 #: Seconds that a client is told to wait before it asks again.
@@ -250,7 +252,8 @@ def connection_to(url: str) -> Connection:
         from tasks.embedded import PromptTransport
 
         return Connection(url, transport=PromptTransport)
-    return Connection(url, connect_timeout=CONNECT_S, heartbeat=0)
+    # A broker under an alarm stops reading: without a limit the write itself would wait for it.
+    return Connection(url, connect_timeout=CONNECT_S, heartbeat=0, transport_options={"write_timeout": WRITE_S})
 
 
 def _outcome(ticket: Ticket) -> Exception | None:

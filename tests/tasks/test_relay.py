@@ -1,0 +1,140 @@
+"""What is due happens: retries published, jobs expired, results and objects erased, lost messages replaced."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+from kombu import Connection
+
+from storage.job import Job, Status
+from storage.jobs import JobStore, Outcome, Return, Want
+from storage.objects import Objects, open_objects
+from tasks.message import VERSION, Message
+from tasks.publisher import Publisher
+from tasks.relay import STUCK_S, Reaper, Relay
+from tasks.topology import depth
+from tests.services.valkey import Valkey
+
+
+class Clock:
+    ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def jobs(store: "redis.Redis", clock: Clock) -> JobStore:
+    return JobStore(store, now_ms=clock)
+
+
+@pytest.fixture
+def publisher(valkey: Valkey, store: "redis.Redis") -> Iterator[Publisher]:
+    publisher = Publisher(valkey.queue_url, deadline_s=2, queues=lambda: [MESSAGE.queue])
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Objects:
+    return open_objects(f"file://{tmp_path}/objects")
+
+
+@pytest.fixture
+def relay(jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
+    return Relay(jobs, objects, publisher)
+
+
+MESSAGE = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"), tenant="acme")
+
+
+def submit(jobs: JobStore, **more: float) -> Job:
+    message = msgspec.structs.replace(MESSAGE, result_ttl_s=60, **more)
+    jobs.create(message.record(message.encode(), now_ms=jobs.now_ms()))
+    return found(jobs)
+
+
+def found(jobs: JobStore) -> Job:
+    job = jobs.get("job_1")
+    assert job is not None
+    return job
+
+
+def claim(jobs: JobStore) -> int:
+    want = Want("job_1", MESSAGE.queue, False, f"w/{jobs.now_ms()}")
+    (answer,) = jobs.claim_all([want], device="cpu:0", losses_allowed=1, lost_error=b"{}")
+    return answer.token
+
+
+def waiting_messages(valkey: Valkey) -> int:
+    with Connection(valkey.queue_url) as connection:
+        return depth(connection, MESSAGE.queue)
+
+
+def test_retry_is_published_when_its_delay_is_over(relay: Relay, jobs: JobStore, clock: Clock, valkey: Valkey) -> None:
+    submit(jobs)
+    jobs.requeue_all([Return(id="job_1", queue=MESSAGE.queue, token=claim(jobs), not_before_ms=clock.ms + 500)])
+    assert relay.tick() == 0
+    clock.ms += 500
+    assert relay.tick() == 1
+    assert waiting_messages(valkey) == 1
+    assert claim(jobs) == 2
+    assert relay.tick() == 0
+
+
+def test_job_that_did_not_start_in_time_expires(relay: Relay, jobs: JobStore, clock: Clock) -> None:
+    submit(jobs, queue_ttl_s=1)
+    clock.ms += 1000
+    relay.tick()
+    assert found(jobs).status is Status.EXPIRED
+
+
+def test_result_is_erased_with_its_objects_when_its_time_is_over(
+    relay: Relay, jobs: JobStore, clock: Clock, objects: Objects
+) -> None:
+    submit(jobs)
+    objects.put("acme/jobs/job_1/in/x", [b"input"])
+    objects.put("acme/jobs/job_1/out/1", [b"output"])
+    key = "acme/jobs/job_1/out/1"
+    jobs.finish_all(
+        [Outcome(id="job_1", queue=MESSAGE.queue, token=claim(jobs), status=Status.SUCCEEDED, outputs_key=key)]
+    )
+    relay.tick()
+    assert list(objects.keys("acme/jobs/job_1/")) != []
+    clock.ms += 60_000
+    relay.tick()
+    assert list(objects.keys("acme/jobs/job_1/")) == []
+    assert found(jobs).erased == "expired"
+    assert jobs.due(limit=9) == []
+
+
+def test_uploaded_object_is_erased_when_its_time_is_over(
+    relay: Relay, jobs: JobStore, clock: Clock, objects: Objects
+) -> None:
+    objects.put("acme/objects/obj_1", [b"upload"])
+    jobs.schedule("object:acme/objects/obj_1", at_ms=clock.ms + 10)
+    relay.tick()
+    assert objects.size("acme/objects/obj_1") == 6
+    clock.ms += 10
+    relay.tick()
+    assert objects.size("acme/objects/obj_1") is None
+
+
+def test_job_in_no_queue_is_published_anew_once_a_while(
+    jobs: JobStore, publisher: Publisher, clock: Clock, valkey: Valkey
+) -> None:
+    reaper = Reaper(jobs, publisher, valkey.queue_url)
+    submit(jobs)
+    assert reaper.reap() == 0
+    clock.ms += round(STUCK_S * 1000)
+    assert reaper.reap() == 1
+    assert waiting_messages(valkey) == 1
+    clock.ms += round(STUCK_S * 1000)
+    assert reaper.reap() == 0, "its message lies in the queue"
