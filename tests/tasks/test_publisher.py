@@ -96,7 +96,8 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 def test_broker_that_is_away_is_an_error_within_the_deadline_and_is_found_again(rabbitmq: RabbitMQ) -> None:
     publisher = Publisher(rabbitmq.url, deadline_s=2, queues=lambda: [LANE])
     assert publisher.publish(outgoing(1)) == [None]
-    rabbitmq.kill()
+    # Stopped, not killed: RabbitMQ 3.10 forgets the leader of a quorum queue that was declared in the last seconds.
+    rabbitmq.stop()
     began = time.monotonic()
     (error,) = publisher.publish(outgoing(1))
     assert isinstance(error, BrokerUnavailable)
