@@ -4,11 +4,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import msgspec
 
 from errors import PenstockError
 from logs import configure
@@ -151,12 +153,13 @@ def key_create(settings: Settings, tenant: str, name: str, json_: bool) -> None:
 @with_settings("key")
 def key_list(settings: Settings, json_: bool) -> None:
     """List the keys: whose they are, never what they are."""
-    rows = access(settings).list()
+    grants = access(settings).list()
     if json_:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps([msgspec.to_builtins(grant) for grant in grants]))
         return
-    for row in rows:
-        click.echo(f"{row['id']}  {row['tenant']:<20} {row['created_at']}  {row['name']}")
+    for grant in grants:
+        created = datetime.fromtimestamp(grant.created_ms / 1000).strftime("%Y-%m-%d %H:%M")
+        click.echo(f"{grant.id}  {grant.tenant:<20} {created}  {grant.name}")
 
 
 @key.command("revoke")

@@ -12,7 +12,7 @@ from storage.jobs import wall_ms
 
 #: Longest wait of one request, seconds.
 LONGEST_WAIT_S = 60
-JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 #: W3C Trace Context, https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})', re.IGNORECASE)

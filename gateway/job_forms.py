@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from storage.objects import Stored
 
 from errors import Fault, InvalidInput
 from gateway.forms import Part, parts
@@ -18,6 +17,7 @@ from gateway.json_bodies import anything, escaped, located, read_json
 from gateway.submission import Input, Submission, checked, read_inputs
 from models.catalog import Catalog
 from models.manifest import Manifest
+from storage.objects import Stored
 
 _OWN = frozenset(Submission.__struct_fields__)
 _JSON = frozenset({"inputs", "parameters", "metadata"})

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from storage.objects import Objects
-
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.register import Register
@@ -14,6 +12,7 @@ from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
 from storage.jobs import JobStore
+from storage.objects import Objects
 from tasks.publisher import Publisher
 
 

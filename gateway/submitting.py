@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueFull, StoreUnavailable
+from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueFull, ResultExpired, StoreUnavailable
 from gateway.accepting import NEW, Acceptor, Entry, Idempotency, Prepared
 from gateway.confirmations import Confirmations
 from gateway.inputs import Inputs
@@ -155,6 +155,8 @@ class Submitter:
         job = self._jobs.get(id)
         if job is None:
             raise BrokerUnavailable("the first request with this Idempotency-Key was not accepted", retry_after_s=2)
+        if job.erased:
+            raise ResultExpired(f"job {id}, which this Idempotency-Key made, was erased; send it under another key")
         return Submitted(job, decode(job.message), None, replayed=True)
 
     def _finish_for_another(self, id: str) -> None:

@@ -66,7 +66,7 @@ def parsed(tensor: Tensor, data: bytes) -> object:
     """An inline value that was moved to the object store; never again a reference."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid(tensor, f"the stored value is not JSON: {error}") from error
     if isinstance(value, dict) and "object" in value:
         raise invalid(tensor, "the stored value must not be a reference again")

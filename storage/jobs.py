@@ -10,10 +10,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
-import redis
 
 from storage import keys
-from storage.connection import store_errors
+from storage.connection import Client, store_errors
 from storage.job import Job, NewJob, Status
 from storage.scripts import Call, Scripts
 
@@ -94,6 +93,12 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     losses: int = 0
 
 
+class Due(NamedTuple):
+    #: `<kind>:<id>`.
+    member: str
+    at_ms: int
+
+
 class Page(NamedTuple):
     jobs: list[Job]
     #: Where the next page begins, or "" at the end.
@@ -107,7 +112,7 @@ def wall_ms() -> int:
 class JobStore:
     """Records of jobs. Every method raises StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, client: "redis.Redis", *, now_ms: Callable[[], int] = wall_ms) -> None:
+    def __init__(self, client: Client, *, now_ms: Callable[[], int] = wall_ms) -> None:
         self._client = client
         self._scripts = Scripts(client)
         self.now_ms = now_ms
@@ -184,10 +189,7 @@ class JobStore:
     def get_all(self, ids: Sequence[str]) -> list[Job | None]:
         """Many records, as `get` gives them, in one round trip."""
         with store_errors():
-            pipe = self._client.pipeline(transaction=False)
-            for id in ids:
-                pipe.hgetall(keys.job(id))
-            records = pipe.execute() if len(ids) > 1 else [self._client.hgetall(keys.job(ids[0]))]
+            records = self._client.execute_all([("HGETALL", keys.job(id)) for id in ids])
         return [_seen(id, fields) for id, fields in zip(ids, records, strict=True)]
 
     def page(self, tenant: str, *, after: str = "", limit: int) -> Page:
@@ -308,16 +310,21 @@ class JobStore:
 
     # -- what is due --------------------------------------------------------------------------------------------
 
-    def due(self, *, limit: int) -> list[str]:
-        """Members of the due set whose time has come, `<kind>:<id>`, oldest first; they stay until `settle`."""
+    def due(self, *, limit: int) -> list[Due]:
+        """What is due by now, earliest first; it stays until `settle`."""
         with store_errors():
-            members = self._client.zrangebyscore(keys.DUE, 0, self.now_ms(), start=0, num=limit)
-        return [member.decode() for member in members]
+            members = self._client.zrangebyscore(keys.DUE, 0, self.now_ms(), start=0, num=limit, withscores=True)
+        return [Due(member.decode(), int(at_ms)) for member, at_ms in members]
 
-    def settle(self, member: str) -> None:
-        """Take a member out of the due set: what it stood for is done."""
+    def settle(self, due: Due) -> None:
+        """Take a member out of the due set: what it stood for is done. One scheduled anew meanwhile stays."""
         with store_errors():
-            self._client.zrem(keys.DUE, member)
+            self._scripts.run(Call("settle", (keys.DUE,), (due.member, due.at_ms)))
+
+    def put_off(self, due: Due, *, by_ms: int) -> None:
+        """What could not be done now is due later, and others are not kept waiting by it."""
+        with store_errors():
+            self._client.zadd(keys.DUE, {due.member: self.now_ms() + by_ms}, xx=True)
 
     def queues(self) -> list[str]:
         """The lanes' queues that ever had a job."""

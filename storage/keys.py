@@ -8,8 +8,6 @@ DUE = PREFIX + "due"
 QUEUES = PREFIX + "queues"
 #: Channel that carries the id of each job that reached a terminal state.
 DONE = PREFIX + "done"
-#: Set of the lanes' queues that ever had a job.
-QUEUES = PREFIX + "queues"
 #: Channel that carries the id of each job that started, or went back to the queue.
 MOVES = DONE + ":moves"
 #: Sorted set of worker names by the time their last sign of life runs out.

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import redis
 from redis.exceptions import NoScriptError, ResponseError
+
+from storage.connection import Client
 
 FOLDER = Path(__file__).with_name("lua")
 #: Scripts that end a job begin with the shared lines of terminal.lua.
@@ -31,7 +32,7 @@ DIGESTS = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() 
 class Scripts:
     """Runs scripts by SHA-1 and loads them when the server does not know them (a new or restarted server)."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     def run(self, call: Call) -> Any:
@@ -59,11 +60,9 @@ class Scripts:
         return answers
 
     def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
-        pipe = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipe.execute_command("EVALSHA", DIGESTS[call.script], len(call.keys), *call.keys, *call.args)
-        answers: list[Any] = pipe.execute(raise_on_error=False)
-        return answers
+        return self._client.execute_all(
+            [("EVALSHA", DIGESTS[call.script], len(call.keys), *call.keys, *call.args) for call in calls]
+        )
 
     def _load(self) -> None:
         pipe = self._client.pipeline(transaction=False)

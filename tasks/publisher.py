@@ -10,7 +10,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from kombu import Connection
@@ -43,30 +44,29 @@ class Outgoing(NamedTuple):
 class Ticket:
     """One message on its way: `wait` returns once the broker has confirmed it."""
 
-    __slots__ = ("_done", "deadline", "error", "message")
+    __slots__ = ("_waiting", "deadline", "done", "error", "message")
 
     def __init__(self, message: Outgoing, deadline: float) -> None:
         self.message = message
         #: Monotonic seconds.
         self.deadline = deadline
         self.error: Exception | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    @property
-    def done(self) -> bool:
-        return not self._done.locked()
+        #: Set once, by the publisher's thread.
+        self.done = False
+        self._waiting = threading.Lock()
+        self._waiting.acquire()
 
     def settle(self, error: Exception | None = None) -> None:
-        if self._done.locked():
+        if not self.done:
+            self.done = True
             self.error = error
-            self._done.release()
+            self._waiting.release()
 
     def wait(self) -> None:
         """Block until confirmed; raises BrokerUnavailable or QueueFull."""
-        if not self._done.acquire(timeout=max(0.0, self.deadline - time.monotonic())):
+        if not self._waiting.acquire(timeout=max(0.0, self.deadline - time.monotonic())):
             raise away("the broker did not confirm in time")
-        self._done.release()
+        self._waiting.release()
         if self.error is not None:
             raise self.error
 
@@ -169,6 +169,8 @@ class Link:
         self._unconfirmed: dict[int, Ticket] = {}
         # Made once: kombu's plain publish makes a Redis client for each message, which costs more than a request.
         self._group: Any = None if self._amqp else self._channel.create_publish_batch(WINDOW)
+        #: Kept, as the connection forgets it when the broker closes.
+        self._transport: Any = self._channel.connection.transport if self._amqp else None
         if self._amqp:
             self._channel.confirm_select()
             self._channel.events["basic_ack"].add(self._on_ack)
@@ -189,15 +191,16 @@ class Link:
 
     def _send_amqp(self, batch: Sequence[Ticket]) -> None:
         self._unconfirmed.clear()
-        for ticket in batch:
-            self._unconfirmed[self._next_tag] = ticket
-            self._next_tag += 1
-            self._channel.basic_publish(
-                self._prepare(ticket.message),
-                exchange=topology.EXCHANGE,
-                routing_key=ticket.message.queue,
-                mandatory=True,
-            )
+        with self._one_write():
+            for ticket in batch:
+                self._unconfirmed[self._next_tag] = ticket
+                self._next_tag += 1
+                self._channel.basic_publish(
+                    self._prepare(ticket.message),
+                    exchange=topology.EXCHANGE,
+                    routing_key=ticket.message.queue,
+                    mandatory=True,
+                )
         while self._unconfirmed:
             latest = max(ticket.deadline for ticket in self._unconfirmed.values())
             left = latest - time.monotonic()
@@ -205,6 +208,18 @@ class Link:
                 raise TimeoutError("the broker did not confirm in time")
             # py-amqp's own confirm timeout restarts with each inbound frame; this one does not.
             self._connection.drain_events(timeout=left)
+
+    @contextmanager
+    def _one_write(self) -> Iterator[None]:
+        """What is sent meanwhile goes to the socket at once: each write lets go of Python's lock."""
+        transport = self._transport
+        write, parts = transport._write, []
+        transport._write = lambda part: parts.append(bytes(part))
+        try:
+            yield
+        finally:
+            transport._write = write
+        transport.write(b"".join(parts))
 
     def _prepare(self, message: Outgoing) -> Any:
         return self._channel.prepare_message(
@@ -237,8 +252,7 @@ class Link:
     def close(self) -> None:
         try:
             # Close the socket at once: a polite close waits for a broker that may be blocked or gone.
-            transport = getattr(self._connection._connection, "transport", None)
-            sock = getattr(transport, "sock", None)
+            sock = getattr(self._transport, "sock", None)
             if sock is not None:
                 sock.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -3,11 +3,10 @@
 import os
 import socket
 
-from storage.objects import open_objects
-
 from settings import Settings
 from storage.connection import connect
 from storage.jobs import JobStore
+from storage.objects import open_objects
 from tasks.app import ORCHESTRATOR_QUEUE, make_app, run_worker
 from tasks.publisher import Publisher
 from tasks.relay import Reaper, Relay, RelayThread, relay_step

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
+from storage.connection import Client, connect
 from tests.services.valkey import Valkey, valkey_service
 
 pytest_plugins = ["tests.services.fixtures"]
@@ -22,9 +22,9 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def store(valkey: Valkey) -> Iterator["redis.Redis"]:
+def store(valkey: Valkey) -> Iterator[Client]:
     """A client of the private Valkey, emptied first."""
-    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    client = connect(valkey.url)
     client.flushall()
     yield client
     client.close()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from errors import InvalidInput, ObjectsUnavailable, PenstockError
+from errors import InvalidInput, ModelError, ObjectsUnavailable, PenstockError
 from lifeline import die_with_parent
 from models.arrays import Batch, decode
 from models.catalog import Catalog
@@ -27,6 +27,8 @@ log = logging.getLogger("penstock.executor")
 
 #: Outputs above this go to the object store, bytes of JSON.
 INLINE_BYTES = 64 * 1024
+#: Most that one referenced object may bring into the executor's memory.
+MAX_INPUT_BYTES = 512 * 2**20
 
 T = TypeVar("T")
 
@@ -97,6 +99,10 @@ def attempt(step: Callable[[], T]) -> T | PenstockError:
         return step()
     except PenstockError as error:
         return error
+    # One job's trouble, whatever it is, must not end the process that holds its neighbours.
+    except Exception as error:
+        log.exception("job could not be read or written")
+        return ModelError(f"{type(error).__name__}: {error}")
 
 
 def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
@@ -104,11 +110,11 @@ def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
     message = messages.decode(item.body)
     try:
         inputs = msgspec.json.decode(message.inputs)
-    except RecursionError as error:
-        raise InvalidInput("the inputs are nested too deep") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"the inputs are not JSON: {error}") from error
     if not isinstance(inputs, dict):
         raise InvalidInput("`inputs` must be an object that maps input names to values")
-    return Call(decode(model.manifest, inputs, objects.read), message.parameters)
+    return Call(decode(model.manifest, inputs, partial(objects.read, max_bytes=MAX_INPUT_BYTES)), message.parameters)
 
 
 def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:

@@ -119,6 +119,7 @@ def child_environment(device: str, threads: int) -> dict[str, str]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         env[name] = count
     kind, _, index = device.partition(":")
-    env["CUDA_VISIBLE_DEVICES"] = index if kind == "cuda" else ""
-    # The child sees one device, so whatever its index it is number 0 there.
+    # Of the devices that the worker itself may see; the child sees one, so whatever its index it is number 0 there.
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    env["CUDA_VISIBLE_DEVICES"] = (visible[int(index)] if visible else index) if kind == "cuda" else ""
     return env

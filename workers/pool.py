@@ -73,13 +73,21 @@ class Pool:
         """Start no more batches; returns what waited, to be given back."""
         self._stopping.set()
         self._beat_now.set()
-        return [delivery for serving in self.servings for delivery in serving.stop_taking()]
+        return self._disclaimed([(serving, serving.stop_taking()) for serving in self.servings])
 
     def finish_batches(self, tick: Callable[[], None]) -> list[Delivery]:
         """Wait for the batches that run, calling `tick` now and then; returns those that got no outcome."""
         while not all(serving.finish(0.05) for serving in self.servings):
             tick()
-        return [delivery for serving in self.servings for delivery in serving.unfinished()]
+        return self._disclaimed([(serving, serving.unfinished()) for serving in self.servings])
+
+    def _disclaimed(self, left: list[tuple[Serving, list[Delivery]]]) -> list[Delivery]:
+        for serving, deliveries in left:
+            try:
+                serving.disclaim(deliveries)
+            except StoreUnavailable as error:
+                log.info("given back without a word to the store", extra={"reason": error.detail})
+        return [delivery for _, deliveries in left for delivery in deliveries]
 
     def close(self) -> None:
         self._beats.join()

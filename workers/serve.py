@@ -1,7 +1,9 @@
 """`penstock worker`: a Celery worker whose bootstep consumes the lanes of one pool's models."""
 
 import logging
+import os
 from collections.abc import Sequence
+from glob import glob
 
 from errors import OperatorError, PenstockError
 from models.catalog import Catalog, Entry
@@ -38,10 +40,9 @@ def devices(pool: str, entry: Entry) -> list[str]:
 
 
 def visible_gpus() -> int:
-    """How many GPUs there are, asked of the driver's files: loading CUDA here would poison the children."""
-    from glob import glob
-
-    return max(1, len(glob("/dev/nvidia[0-9]*")))
+    """How many GPUs this worker may use, asked of the driver's files: loading CUDA here would poison the children."""
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return max(1, len(named) or len(glob("/dev/nvidia[0-9]*")))
 
 
 def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:

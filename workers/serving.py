@@ -7,7 +7,7 @@ from pathlib import Path
 
 from errors import LoadError, TimedOut, WorkerLost
 from models.catalog import Entry
-from storage.jobs import Claim, JobStore, Verdict, Want, wall_ms
+from storage.jobs import Claim, JobStore, Return, Verdict, Want, wall_ms
 from storage.workers import ModelState, ModelStatus
 from tasks.message import LANES, queue_name
 from workers import wire
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Executors that a job may take down while it runs alone, before it fails.
 DEATHS_ALLOWED = 1
 #: Workers that may die under a job before it fails.
-LOSSES_ALLOWED = 3
+LOSSES_ALLOWED = 5
 #: Before a model that could not be loaded is tried again: doubles up to the second, seconds.
 RELOAD_FIRST_S, RELOAD_MOST_S = 2.0, 60.0
 #: Most messages a lane holds ahead, whatever the batch size.
@@ -124,38 +124,49 @@ class Serving:
         """Jobs that a stop left without an outcome; their messages go back."""
         return self._unfinished
 
+    def disclaim(self, deliveries: Sequence[Delivery]) -> None:
+        """Put jobs that were claimed and not finished back into the queue's state, so that they count as no loss."""
+        held = [
+            Return(id=d.message.id, queue=d.message.queue, token=d.claim.token)
+            for d in deliveries
+            if d.claim is not None
+        ]
+        if held:
+            self._jobs.requeue_all(held)
+
     # -- one thread an executor ---------------------------------------------------------------------------------
 
     def _dispatch(self, spec: wire.Spec, device: str) -> None:
         pause_s = RELOAD_FIRST_S
         while not self._stopping.is_set():
-            executor = Executor(spec, threads=self.entry.manifest.threads)
             try:
-                loaded = executor.load()
-            except LoadError as error:
-                executor.kill()
-                self._reason = error.detail
-                log.error("model could not be loaded", extra={"model": spec.model, "reason": error.detail})
+                executor = self._start(spec)
+            except (LoadError, OSError) as error:
+                self._reason = str(error)
+                log.error("model could not be loaded", extra={"model": spec.model, "reason": self._reason})
                 self._changed(self)
                 self._stopping.wait(pause_s)
                 pause_s = min(RELOAD_MOST_S, pause_s * 2)
                 continue
             pause_s = RELOAD_FIRST_S
-            log.info(
-                "executor ready",
-                extra={
-                    "model": spec.model,
-                    "version": spec.version,
-                    "device": device,
-                    "load_ms": round(loaded.load_ms),
-                },
-            )
             self._count_ready(+1)
             try:
                 self._work(executor, device)
             finally:
                 executor.stop()
                 self._count_ready(-1)
+
+    def _start(self, spec: wire.Spec) -> Executor:
+        """An executor that is ready; raises LoadError, or OSError where no process can be had."""
+        executor = Executor(spec, threads=self.entry.manifest.threads)
+        try:
+            loaded = executor.load()
+        except LoadError:
+            executor.kill()
+            raise
+        about = {"model": spec.model, "version": spec.version, "device": spec.device}
+        log.info("executor ready", extra=about | {"load_ms": round(loaded.load_ms)})
+        return executor
 
     def _count_ready(self, change: int) -> None:
         with self._guard:
@@ -174,8 +185,23 @@ class Serving:
             except Stopped:
                 self._unfinished += batch
                 return
+            # Whatever else it is, it is this batch's: the thread goes on, and one bad job takes no other along.
+            except Exception:
+                log.exception("batch could not be handled", extra=self._about(batch))
+                self._blame(batch)
             finally:
                 self._flush()
+
+    def _blame(self, batch: list[Delivery]) -> None:
+        """Find the job that cannot be handled: each runs again alone, and the one that fails alone is dropped."""
+        if len(batch) > 1:
+            self.batcher.put_alone(batch)
+            return
+        for delivery in batch:
+            log.error("job dropped", extra={"job": delivery.message.id})
+            with self._guard:
+                self._running.pop(delivery.message.id, None)
+            delivery.lane.settle(delivery.tag)
 
     def _claim(self, batch: list[Delivery], device: str) -> list[Delivery]:
         """Make the batch's jobs ours; those that are not to be run any more are settled."""
@@ -212,7 +238,9 @@ class Serving:
     def _run(self, executor: Executor, batch: list[Delivery]) -> bool:
         """Run and commit one batch; False when the executor is gone."""
         limit_s = self.entry.manifest.limits.timeout_s
-        timeout_s = min(delivery.message.timeout_s or limit_s for delivery in batch)
+        # The longest of the batch: a job with little patience must not take its neighbours' executor from them. One
+        # that hangs runs again alone, under its own limit.
+        timeout_s = max(min(delivery.message.timeout_s or limit_s, limit_s) for delivery in batch)
         items = [wire.Item(d.message.id, d.claim.token if d.claim else 0, d.body) for d in batch]
         try:
             done = executor.run(items, timeout_s=timeout_s)
@@ -233,7 +261,9 @@ class Serving:
 
     def _suspect(self, batch: list[Delivery], verdict: wire.Result, *, retry: bool = False) -> None:
         """A batch took its executor down: several run again alone, uncharged; one alone gets its verdict."""
-        if len(batch) > 1 or retry:
+        if self._stopping.is_set():
+            self._unfinished += batch
+        elif len(batch) > 1 or retry:
             self.batcher.put_alone(batch)
         else:
             self._commit(batch, [verdict], compute_ms=0.0)
@@ -243,7 +273,8 @@ class Serving:
         self._committer.commit(held, results, compute_ms=compute_ms)
         with self._guard:
             for delivery in batch:
-                self._running.pop(delivery.message.id, None)
+                if self._running.get(delivery.message.id) is delivery:
+                    del self._running[delivery.message.id]
                 delivery.lane.settle(delivery.tag)
 
     def _count(self, batch: Sequence[Delivery], done: wire.Done) -> None:

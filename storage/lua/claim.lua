@@ -25,7 +25,8 @@ if status == "running" then
 elseif status == "queued" then
   if (tonumber(held[3]) or 0) > 0 then return {"early"} end
   local start_by = tonumber(held[2]) or 0
-  if start_by > 0 and now > start_by then
+  -- Once it has started it was in time, however often it runs again.
+  if start_by > 0 and now > start_by and not held[8] then
     terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "expired", now)
     return {"expired"}
   end

@@ -3,11 +3,10 @@
 -- ARGV id, now_ms, reason ("deleted" | "expired"), seconds the tombstone stays
 -- Returns {status before, outputs key}, {"missing"}, or {"kept"} when its time has not come
 local held = redis.call("HMGET", KEYS[1], "status", "outputs_key", "expires_ms")
-if not held[1] then
-  redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1])
-  return {"missing"}
-end
-if ARGV[3] == "expired" and tonumber(ARGV[2]) < (tonumber(held[3]) or 0) then return {"kept"} end
+if not held[1] then return {"missing"} end
+local expires = tonumber(held[3]) or 0
+local live = held[1] == "queued" or held[1] == "running"
+if ARGV[3] == "expired" and (live or tonumber(ARGV[2]) < expires) then return {"kept"} end
 if held[1] == "queued" then
   terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "canceled", tonumber(ARGV[2]))
 elseif held[1] == "running" then
@@ -15,7 +14,9 @@ elseif held[1] == "running" then
 end
 redis.call("HDEL", KEYS[1], "outputs", "outputs_key", "message", "error")
 redis.call("HSET", KEYS[1], "erased", ARGV[3])
-redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1], "retry:" .. ARGV[1])
+-- When its time is over, the relay settles the entry itself, once the objects are gone as well.
+if ARGV[3] ~= "expired" then redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1]) end
+redis.call("ZREM", KEYS[3], "retry:" .. ARGV[1])
 redis.call("ZREM", KEYS[6], ARGV[1])
 redis.call("EXPIRE", KEYS[1], ARGV[4])
 return {held[1], held[2] or ""}

@@ -206,15 +206,26 @@ def test_plain_pika_pushes_a_job_and_reads_its_result(farm: Farm) -> None:
         assert client.jobs.get(id[1]).status == "succeeded"
 
 
+HEAD = b'"v": 1, "id": "bad", "model": "echo", "version": "1", "inputs": {}'
+BAD_MESSAGES = [
+    b"not json",
+    b'{"v": 99, "id": "a", "model": "echo", "version": "1", "inputs": {}}',
+    b"{" + HEAD + b', "metadata": {"k": "\xff"}}',
+    b"{" + HEAD + b', "deadline": "0001-01-01T00:00:00"}',
+    b"{" + HEAD + b', "created_ms": ' + b"9" * 400 + b"}",
+    b"{" + HEAD + b', "tenant": "acme\\n"}',
+]
+
+
 def test_message_that_is_no_job_is_dropped_with_a_word_in_the_log(farm: Farm) -> None:
     from kombu import Connection
 
     with Connection(farm.settings.queue_url) as connection:
         channel = connection.channel()
         exchange = "" if farm.settings.embedded else "penstock.jobs"
-        for body in (b"not json", b'{"v": 99, "id": "a", "model": "echo", "version": "1", "inputs": {}}'):
+        for body in BAD_MESSAGES:
             message = channel.prepare_message(body, content_type="application/json", content_encoding="utf-8")
             channel.basic_publish(message, exchange=exchange, routing_key="cpu.echo.1.normal")
-    farm.until(lambda: farm.log("worker-cpu").count("message refused") >= 2, "both are told of")
+    farm.until(lambda: farm.log("worker-cpu").count("message refused") >= len(BAD_MESSAGES), "all are told of")
     with farm.client() as client:
         assert client.run("echo", {"x": X}) == {"y": [X]}

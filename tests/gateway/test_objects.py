@@ -57,7 +57,7 @@ def test_upload_beyond_the_limit_is_413_and_leaves_nothing(make: Callable[..., G
 def test_upload_is_scheduled_for_erasure(make: Callable[..., Gate]) -> None:
     gate = make(object_ttl_s=0)
     id = gate.client.post("/v1/objects", data=b"x").json["id"]
-    assert gate.parts.jobs.due(limit=10) == [f"object:local/objects/{id}"]
+    assert [due.member for due in gate.parts.jobs.due(limit=10)] == [f"object:local/objects/{id}"]
 
 
 def test_other_tenants_upload_is_404(gate: Gate) -> None:

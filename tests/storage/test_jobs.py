@@ -135,7 +135,7 @@ def test_retry_waits_until_the_relay_releases_it(jobs: JobStore, clock: Clock) -
     assert claim(jobs, holder="w/2").verdict is Verdict.EARLY
     assert jobs.due(limit=10) == []
     clock.ms += 1000
-    assert jobs.due(limit=10) == ["retry:job_1"]
+    assert [due.member for due in jobs.due(limit=10)] == ["retry:job_1"]
     assert jobs.release("job_1") == (QUEUE, b"{}")
     assert claim(jobs, holder="w/3") == (Verdict.RUN, 2, 1)
 
@@ -188,7 +188,7 @@ def test_result_is_erased_after_its_time_and_leaves_a_tombstone(jobs: JobStore, 
     finish(jobs, 1, outputs=b"y")
     assert jobs.erase(record(jobs), reason="expired") == "kept"
     clock.ms += 60_000
-    assert jobs.due(limit=1) == ["erase:job_1"]
+    assert [due.member for due in jobs.due(limit=1)] == ["erase:job_1"]
     assert jobs.erase(record(jobs), reason="expired") == "succeeded"
     job = record(jobs)
     assert (job.erased, job.outputs, job.message) == ("expired", None, b"")
@@ -199,7 +199,7 @@ def test_explicit_retry_runs_again_under_the_same_id(jobs: JobStore, clock: Cloc
     claim(jobs)
     finish(jobs, 1, status=Status.FAILED, error=b"{}")
     assert jobs.retry(record(jobs), start_by_ms=0) == "failed"
-    assert jobs.due(limit=9) == ["retry:job_1"]
+    assert [due.member for due in jobs.due(limit=9)] == ["retry:job_1"]
     jobs.release("job_1")
     assert claim(jobs, holder="w/9").token == 2
     assert finish(jobs, 2) == "succeeded"

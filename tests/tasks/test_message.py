@@ -41,6 +41,9 @@ def test_encoded_message_reads_back_equal() -> None:
         ({"max_attempts": 0}, "max_attempts"),
         ({"timeout_s": -1}, "timeout_s"),
         ({"rows": 0}, "rows"),
+        ({"created_ms": 10**30}, "created_ms"),
+        ({"id": "a\n"}, "id"),
+        ({"deadline": "0001-01-01T00:00:00"}, "deadline"),
         ({"deadline": "tomorrow"}, "deadline"),
     ],
 )
@@ -55,7 +58,14 @@ def test_start_by_is_the_earlier_of_queue_ttl_and_deadline() -> None:
     assert message.start_by_ms(-4000) == 1000
 
 
-@given(st.binary() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode))
+fields = st.dictionaries(st.sampled_from(list(GOOD)), st.text() | st.integers() | st.none() | st.dates().map(str))
+
+
+@given(
+    st.binary()
+    | fields.map(lambda more: json.dumps(GOOD | more).encode())
+    | st.binary().map(lambda raw: b'{"v":1,"id":"' + raw)
+)
 def test_anything_is_a_message_or_refused(body: bytes) -> None:
     try:
         read: object = decode(body)

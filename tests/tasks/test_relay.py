@@ -89,6 +89,21 @@ def test_retry_is_published_when_its_delay_is_over(relay: Relay, jobs: JobStore,
     assert relay.tick() == 0
 
 
+def test_retry_asked_for_while_the_last_one_is_published_is_not_forgotten(
+    relay: Relay, jobs: JobStore, clock: Clock
+) -> None:
+    submit(jobs)
+    jobs.requeue_all([Return(id="job_1", queue=MESSAGE.queue, token=claim(jobs), not_before_ms=clock.ms + 500)])
+    clock.ms += 500
+    (due,) = jobs.due(limit=9)
+    jobs.release("job_1")
+    # A worker is faster than the relay: it has claimed the job, failed, and asked for another attempt.
+    jobs.requeue_all([Return(id="job_1", queue=MESSAGE.queue, token=claim(jobs), not_before_ms=clock.ms + 900)])
+    jobs.settle(due)
+    clock.ms += 900
+    assert [due.member for due in jobs.due(limit=9)] == ["retry:job_1"]
+
+
 def test_job_that_did_not_start_in_time_expires(relay: Relay, jobs: JobStore, clock: Clock) -> None:
     submit(jobs, queue_ttl_s=1)
     clock.ms += 1000
