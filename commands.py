@@ -60,7 +60,7 @@ def up(settings: Settings, pools: tuple[str, ...]) -> None:
     click.echo(
         f"Penstock at http://{settings.host}:{settings.port}  (Ctrl-C ends it; data in {settings.data})", err=True
     )
-    farm.up(settings, pools=list(pools))
+    sys.exit(farm.up(settings, pools=list(pools)))
 
 
 @operator.command()

@@ -8,6 +8,7 @@ kernel ends them even when supervisord itself is killed.
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -117,12 +118,17 @@ def escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def up(settings: Settings, *, pools: list[str]) -> None:
-    """Become the supervisor of a farm in the foreground; does not return."""
+def up(settings: Settings, *, pools: list[str]) -> int:
+    """Run a farm in the foreground until Ctrl-C, SIGTERM, or the terminal's end; returns the exit status."""
     settings.data.mkdir(parents=True, exist_ok=True)
     check_port(settings)
     path = write_config(settings, pools=pools)
-    os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(path)])
+    supervisord = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(path)]
+    # A session of its own: a Ctrl-C reaches it once, through us, and a SIGHUP, which it takes for "restart", never.
+    process = subprocess.Popen([sys.executable, str(ROOT / "farm.py"), "exec", *supervisord], start_new_session=True)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda *_: process.terminate())
+    return process.wait()
 
 
 def check_port(settings: Settings) -> None:

@@ -81,10 +81,10 @@ def up(tmp_path: Path) -> Iterator[Up]:
         up.process.wait()
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_every_process_ends_with_the_farm_however_it_ends(up: Up, by: signal.Signals) -> None:
     family = up.family()
-    assert len(family) >= 8  # supervisor, store, gateway and its server, worker and three executors, orchestrator
+    assert len(family) >= 8  # this, supervisor, store, gateway and its server, worker and three executors, orchestrator
     up.process.send_signal(by)
     _gone, alive = psutil.wait_procs(family, timeout=30)
     assert not alive

@@ -45,7 +45,7 @@ def submit(
     penstock submit minilm -i text="a sentence" --wait
     penstock submit ocr -i image=@page.png --wait 30 -o lines.json
     echo "from a pipe" | penstock submit minilm -i text=@- --wait
-    penstock submit --body '{"model": "echo", "inputs": {"x": [1, 2]}}'
+    penstock submit --body '{"model": "minilm", "inputs": {"text": ["one", "two"]}}'
     """
     submission = merged(body, options)
     if output is not None and wait_s is None:
