@@ -17,6 +17,7 @@ from models.manifest import Manifest
 from tests.docs.pages import PAGES, ROOT, Snippet, anchors, of, prose
 from tests.farm.conftest import embedded
 from tests.farm.harness import Farm
+from tests.services.fixtures import unavailable
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?:^|[\s(])penstock ([a-z]+)", re.MULTILINE)
@@ -85,7 +86,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """An embedded farm that serves the example models."""
     repository = Path(os.environ.get("PENSTOCK_MODELS", ROOT / "repository")).resolve()
     if not (repository / "ocr").is_dir() and not os.environ.get("CI"):
-        pytest.skip(f"no example models in {repository}: `make models` builds them")
+        unavailable(f"no example models in {repository}: `make models` builds them")
     farm = embedded(tmp_path_factory.mktemp("f"), repository)
     try:
         farm.start()

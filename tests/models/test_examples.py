@@ -13,6 +13,7 @@ from errors import InvalidInput
 from models.catalog import Catalog
 from models.loading import LoadedModel, load
 from models.running import Call
+from tests.services.fixtures import unavailable
 
 pytestmark = pytest.mark.repository
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
@@ -36,7 +37,7 @@ INVOICE = [
 def model(name: str) -> LoadedModel:
     repository = Path(os.environ.get("PENSTOCK_MODELS", "repository"))
     if not (repository / name).is_dir() and not os.environ.get("CI"):
-        pytest.skip(f"no {name} in {repository}: `make models` builds it")
+        unavailable(f"no {name} in {repository}: `make models` builds it")
     loaded = load(Catalog.load(repository).get(name), "cpu")
     loaded.warm_up()
     return loaded
