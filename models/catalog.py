@@ -4,8 +4,9 @@
     <repository>/<name>/<version>/...
 
 A version is a folder named by a positive integer or a simple name (letters, digits, `_` and `-`; no
-dot, since it stands in a queue's name). Folders that begin with `.` or `_` are no models and no
-versions. Light: the gateway imports this.
+dot, since it stands in a queue's name). It may hold a `model.yaml` of its own, in place of the model's.
+Folders that begin with `.` or `_` are no models and no versions, nor are those that end in `.tmp` or
+`.partial`: so a version is made under such a name and then renamed. Light: the gateway imports this.
 """
 
 import difflib
@@ -18,11 +19,14 @@ import msgspec
 
 from errors import ManifestError, OperatorError, UnknownModel
 from models.manifest import Manifest
-from models.reading import read
+from models.policy import by_policy
+from models.reading import FILE, read, read_version
 
 log = logging.getLogger(__name__)
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+#: How the names of folders end that somebody still writes into.
+UNFINISHED = (".tmp", ".partial")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -32,6 +36,8 @@ class Entry(msgspec.Struct, frozen=True):
     version: str
     #: The version's folder; the model's own is its parent.
     path: Path
+    #: The folder's inode: another one under the same name is other content.
+    inode: int = 0
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -40,6 +46,8 @@ class Broken(msgspec.Struct, frozen=True):
     name: str
     path: Path
     reason: str
+    #: The version, where only that is broken.
+    version: str = ""
 
 
 class Catalog:
@@ -58,20 +66,17 @@ class Catalog:
         models: dict[str, tuple[Entry, ...]] = {}
         broken: list[Broken] = []
         for folder in subfolders(path):
-            try:
-                entries, refused = versions(folder)
-            except ManifestError as error:
-                entries, refused = (), [Broken(folder.name, folder, error.detail)]
+            entries, refused = versions(folder)
             if entries:
                 models[folder.name] = entries
             broken += refused
         for item in broken:
-            log.error("model is broken", extra={"model": item.name, "path": str(item.path), "reason": item.reason})
+            tell(item)
         return cls(models, tuple(broken))
 
     def entries(self) -> list[Entry]:
-        """The newest version of each model: what is served."""
-        return [versions[-1] for versions in self.models.values()]
+        """What is served, as far as the manifests say: the versions that each model's policy names."""
+        return [entry for entries in self.models.values() for entry in by_manifest(entries)]
 
     def get(self, name: str, version: str | None = None) -> Entry:
         """One version of a model, the newest where `version` is None; raises UnknownModel."""
@@ -84,6 +89,9 @@ class Catalog:
         for entry in entries:
             if entry.version == version:
                 return entry
+        for item in self.broken:
+            if (item.name, item.version) == (name, version):
+                raise UnknownModel(f"version {version} of model {name!r} is broken: {item.reason}")
         known = ", ".join(entry.version for entry in entries)
         raise UnknownModel(f"model {name!r} has no version {version[:80]!r}; it has {known}")
 
@@ -97,18 +105,52 @@ class Catalog:
         return f"; known are {', '.join(sorted(self.models))}" if self.models else "; the repository is empty"
 
 
+def by_manifest(entries: tuple[Entry, ...]) -> list[Entry]:
+    """Those of a model's versions that its policy names."""
+    named = by_policy([entry.version for entry in entries], entries[-1].manifest.version_policy)
+    return [entry for entry in entries if entry.version in named]
+
+
 def versions(folder: Path) -> tuple[tuple[Entry, ...], list[Broken]]:
-    """A model's versions, oldest first, and the folders that cannot be one; raises ManifestError."""
-    manifest = read(folder)
-    found, refused = [], []
-    for path in subfolders(folder):
-        if VERSION.fullmatch(path.name):
-            found.append(Entry(manifest, path.name, path))
-        else:
-            refused.append(Broken(folder.name, path, f"{path}: a version's name must match {VERSION.pattern}"))
-    if not found:
-        raise ManifestError(f"{folder}: no version folder, e.g. {folder / '1'}")
+    """A model's versions, oldest first, and what of it cannot be served."""
+    try:
+        manifest = read(folder)
+        found, refused = [], []
+        for path in subfolders(folder):
+            if not VERSION.fullmatch(path.name):
+                reason = f"{path}: a version's name must match {VERSION.pattern}"
+                refused.append(Broken(folder.name, path, reason, path.name))
+                continue
+            try:
+                found.append(Entry(read_version(path, manifest), path.name, path, path.stat().st_ino))
+            except ManifestError as error:
+                refused.append(Broken(folder.name, path, error.detail, path.name))
+        refused += missing(folder, manifest, {path.name for path in subfolders(folder)})
+        if not found and not refused:
+            raise ManifestError(f"{folder}: no version folder, e.g. {folder / '1'}")
+    except ManifestError as error:
+        return (), [Broken(folder.name, folder, error.detail)]
     return tuple(sorted(found, key=lambda entry: age(entry.version))), refused
+
+
+def missing(folder: Path, manifest: Manifest, there: set[str]) -> list[Broken]:
+    """The versions that the policy names and the folder does not hold."""
+    policy = manifest.version_policy
+    named = () if policy == "all" else policy.specific or ()
+    return [
+        Broken(
+            folder.name,
+            folder / str(name),
+            f"{folder / FILE}: version_policy names {name}, which is not there",
+            str(name),
+        )
+        for name in named
+        if str(name) not in there
+    ]
+
+
+def tell(item: Broken) -> None:
+    log.error("model is broken", extra={"model": item.name, "path": str(item.path), "reason": item.reason})
 
 
 def age(version: str) -> tuple[bool, int, str]:
@@ -117,4 +159,6 @@ def age(version: str) -> tuple[bool, int, str]:
 
 
 def subfolders(path: Path) -> list[Path]:
-    return sorted(sub for sub in path.iterdir() if sub.is_dir() and sub.name[0] not in "._")
+    return sorted(
+        sub for sub in path.iterdir() if sub.name[0] not in "._" and not sub.name.endswith(UNFINISHED) and sub.is_dir()
+    )

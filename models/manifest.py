@@ -5,7 +5,7 @@ these records from a file; `docs/models.md` explains every key.
 """
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -50,6 +50,15 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_mb: Positive | None = None
 
 
+class VersionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which of a model's versions are served; one of the two is given."""
+
+    #: The newest so many.
+    latest: Positive | None = None
+    #: These, by name.
+    specific: Annotated[tuple[str | int, ...], msgspec.Meta(min_length=1)] | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """A model's signature and how it is run."""
 
@@ -66,6 +75,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     #: Threads of one executor's runtime.
     threads: Positive = 1
     limits: Limits = Limits()
+    #: `all`, or which versions are served; said in the model's own manifest, never in a version's.
+    version_policy: Literal["all"] | VersionPolicy = VersionPolicy(latest=1)
     #: Inputs that satisfy the signature: run as warm-up, shown to users.
     example: dict[str, Any] | None = None
     license: str = ""

@@ -10,7 +10,7 @@ import yaml
 from errors import InvalidInput, ManifestError
 from models import signature
 from models.datatypes import DATATYPES, INPUT_DATATYPES, MAX_RANK, MAX_TENSOR_BYTES
-from models.manifest import Manifest, Tensor
+from models.manifest import Manifest, Tensor, VersionPolicy
 from models.runtimes import RUNTIMES
 
 FILE = "model.yaml"
@@ -21,7 +21,22 @@ TENSOR_NAME = re.compile(r"[^\s/\x00-\x1f]{1,128}")
 
 def read(folder: Path) -> Manifest:
     """The manifest of the model in `folder`; raises ManifestError."""
+    return read_file(folder / FILE, folder.name)
+
+
+def read_version(folder: Path, model: Manifest) -> Manifest:
+    """The manifest of the version in `folder`: its own where it holds one, else the model's; raises ManifestError."""
     file = folder / FILE
+    if not file.is_file():
+        return model
+    manifest = read_file(file, folder.parent.name)
+    if manifest.version_policy != VersionPolicy(latest=1):
+        raise ManifestError(f"{file}: version_policy: belongs in the model's own manifest, {folder.parent / FILE}")
+    return msgspec.structs.replace(manifest, version_policy=model.version_policy)
+
+
+def read_file(file: Path, name: str) -> Manifest:
+    """The manifest in `file`, of the model `name`; raises ManifestError."""
     try:
         content = yaml.safe_load(file.read_bytes())
     except FileNotFoundError as error:
@@ -31,7 +46,7 @@ def read(folder: Path) -> Manifest:
     except (yaml.YAMLError, ValueError) as error:
         raise ManifestError(f"{file}: not YAML: {one_line(error)}") from error
     manifest = convert(content, file)
-    for key, reason in complaints(manifest, folder):
+    for key, reason in complaints(manifest, name):
         raise ManifestError(f"{file}: {key}: {reason}")
     return manifest
 
@@ -47,16 +62,19 @@ def convert(content: object, file: Path) -> Manifest:
         raise ManifestError(f"{file}: {key}: {reason}") from error
 
 
-def complaints(manifest: Manifest, folder: Path) -> list[tuple[str, str]]:
+def complaints(manifest: Manifest, folder: str) -> list[tuple[str, str]]:
     """Pairs of key and reason, beyond what the types already say."""
     found: list[tuple[str, str]] = []
     if not NAME.fullmatch(manifest.name):
         found.append(("name", f"{manifest.name!r} must match {NAME.pattern}"))
-    if manifest.name != folder.name:
-        found.append(("name", f"{manifest.name!r} must equal the folder's name, {folder.name!r}"))
+    if manifest.name != folder:
+        found.append(("name", f"{manifest.name!r} must equal the folder's name, {folder!r}"))
     if manifest.runtime not in RUNTIMES:
         found.append(("runtime", f"{manifest.runtime!r} is unknown; known are {', '.join(RUNTIMES)}"))
     found += [("pools", f"{pool!r} must match {NAME.pattern}") for pool in manifest.pools if not NAME.fullmatch(pool)]
+    policy = manifest.version_policy
+    if isinstance(policy, VersionPolicy) and (policy.latest is None) == (policy.specific is None):
+        found.append(("version_policy", "must be `all`, `{latest: 2}` or `{specific: ['1', '3']}`"))
     for side, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         found += tensor_complaints(side, tensors)
     if manifest.batching.max_items > 1 and not manifest.rowed:

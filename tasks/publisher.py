@@ -72,7 +72,10 @@ class Ticket:
 
 
 class Publisher:
-    """The only way into the broker. Thread-safe; its thread starts with the first message."""
+    """The only way into the broker. Thread-safe; its thread starts with the first message.
+
+    `queues` names the lanes that there are; it is asked again whenever a message goes to one that was not among them.
+    """
 
     def __init__(self, url: str, *, deadline_s: float, queues: Callable[[], Iterable[str]]) -> None:
         self._url = url
@@ -139,6 +142,7 @@ class Publisher:
             try:
                 if self._link is None:
                     self._link = Link(self._url, self._queues())
+                self._declare_new(self._link, batch)
                 self._link.send(batch)
             # Whatever a transport raises while the broker goes away: the link is replaced and tried again,
             # and the reason reaches each waiting thread when its deadline comes.
@@ -149,6 +153,12 @@ class Publisher:
                 if any(not ticket.done for ticket in batch):
                     time.sleep(PAUSE_S)
             batch = [ticket for ticket in batch if not ticket.done]
+
+    def _declare_new(self, link: "Link", batch: list[Ticket]) -> None:
+        """Lanes of a version that has come since the link was made."""
+        unknown = {ticket.message.queue for ticket in batch} - link.declared
+        if unknown and (new := unknown.intersection(self._queues())):
+            link.declare(new)
 
     def _drop_link(self) -> None:
         link, self._link = self._link, None
@@ -163,7 +173,9 @@ class Link:
         self._connection = connection_to(url)
         self._connection.ensure_connection(max_retries=0)
         self._amqp = topology.is_amqp(self._connection)
-        topology.declare(self._connection, queues)
+        #: Lanes known to be there.
+        self.declared: set[str] = set()
+        self.declare(queues)
         self._channel = self._connection.channel()
         self._next_tag = 1
         self._unconfirmed: dict[int, Ticket] = {}
@@ -176,6 +188,9 @@ class Link:
             self._channel.events["basic_ack"].add(self._on_ack)
             self._channel.events["basic_nack"].add(self._on_nack)
             self._channel.events["basic_return"].add(self._on_return)
+
+    def declare(self, queues: Iterable[str]) -> None:
+        self.declared.update(topology.declare(self._connection, queues))
 
     def send(self, batch: Sequence[Ticket]) -> None:
         """Publish the batch and wait until each is settled; raises what the transport raises."""

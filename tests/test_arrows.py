@@ -18,7 +18,7 @@ ALLOWED = {
     "workers": BASE | {"storage", "tasks", "models"},
 }
 #: What of models/ the gateway may import: nothing that needs an array.
-LIGHT = {"models.catalog", "models.manifest", "models.signature"}
+LIGHT = {"models.catalog", "models.manifest", "models.policy", "models.repository", "models.signature"}
 OURS = {*ALLOWED, *BASE, "commands", "farm", "client", "tests", "bench", "examples"}
 #: Model runtimes, and what only executors need.
 HEAVY = ("torch", "onnxruntime", "numpy", "celery")

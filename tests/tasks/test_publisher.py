@@ -69,6 +69,19 @@ def test_message_for_a_queue_that_is_not_there_is_refused(publisher: Publisher) 
     assert "no queue 'cpu.unknown.1.normal'" in error.detail
 
 
+def test_lane_that_comes_later_is_declared_before_its_first_message(broker_url: str) -> None:
+    new, lanes = "cpu.later.2.normal", [LANE]
+    publisher = Publisher(broker_url, deadline_s=5, queues=lambda: lanes)
+    with Connection(broker_url) as connection:
+        assert publisher.publish(outgoing(1)) == [None]
+        lanes.append(new)
+        assert publisher.publish([*outgoing(1), *outgoing(2, new)]) == [None] * 3
+        assert depth(connection, new) == 2
+        with connection.channel() as channel:
+            channel.queue_delete(new)
+    publisher.close()
+
+
 def test_full_queue_says_so(broker_url: str, publisher: Publisher) -> None:
     full = "cpu.full.1.normal"
     with Connection(broker_url) as connection, connection.channel() as channel:
