@@ -22,6 +22,8 @@ from models.running import Call
 from storage.objects import Objects, open_objects
 from tasks import message as messages
 from workers import wire
+from workers.given import inputs_of
+from workers.tensors import pack
 
 log = logging.getLogger("penstock.executor")
 
@@ -107,6 +109,8 @@ def attempt(step: Callable[[], T]) -> T | PenstockError:
 
 def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
     """A job's inputs, references resolved; raises InvalidInput or ObjectsUnavailable."""
+    if item.tensors is not None:
+        return Call(inputs_of(model.manifest, item.tensors), msgspec.json.decode(item.parameters))
     message = messages.decode(item.body)
     try:
         inputs = msgspec.json.decode(message.inputs)
@@ -118,11 +122,13 @@ def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
 
 
 def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:
-    """A job's outputs as JSON: inline when small, else as an object that no other attempt writes."""
+    """A job's outputs as JSON: inline when small, else as an object that no other attempt writes; or as tensors."""
+    if item.raw:
+        return wire.Result(tensors=pack(outputs))
     text = encode(outputs)
     if len(text) <= INLINE_BYTES:
         return wire.Result(outputs=text)
-    tenant = messages.decode(item.body).tenant
+    tenant = item.tenant or messages.decode(item.body).tenant
     key = f"{tenant}/jobs/{item.id}/out/{item.token}"
     objects.put(key, [text])
     return wire.Result(outputs_key=key)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 from collections.abc import Sequence
 from glob import glob
 
@@ -45,8 +46,15 @@ def visible_gpus() -> int:
     return max(1, len(named) or len(glob("/dev/nvidia[0-9]*")))
 
 
+def allow_open_files() -> None:
+    """Lift the soft limit: each tensor in shared memory that passes through here is an open file meanwhile."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     """Serve until SIGTERM; returns the exit status."""
+    allow_open_files()
     catalog = Catalog.load(settings.models)
     redis = connect(settings.store_url)
     served = Pool(

@@ -2,11 +2,16 @@
 
 Jobs go down as the queue message's own bytes and outcomes come back as JSON, so the worker's process never parses
 an input or an output; whatever is large lies in the object store and is read and written by the executor itself.
+What one model hands to another travels as tensors, the large ones in shared memory; the worker's process passes them
+on without looking inside (`workers.tensors` does, in executors).
 """
 
 from multiprocessing.connection import Connection
 
 import msgspec
+
+from workers import segment
+from workers.segment import Segment
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -29,13 +34,45 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     reason: str
 
 
-class Item(msgspec.Struct, frozen=True):
-    """One job of a batch."""
+class Tensor(msgspec.Struct, frozen=True, array_like=True):
+    """One tensor by name: in the message itself, or at an offset of the message's segment."""
+
+    name: str
+    #: A name of `models.datatypes.DATATYPES`.
+    datatype: str
+    #: Its first axis counts rows. -1: the rows differ there.
+    shape: tuple[int, ...]
+    #: Bytes of data: little-endian elements in row-major order, or MessagePack for BYTES and JSON.
+    size: int
+    data: bytes = b""
+    #: Where in the segment; -1: in `data`.
+    offset: int = -1
+    #: The shape of each row, where they differ.
+    ragged: tuple[tuple[int, ...], ...] = ()
+
+
+class Tensors(msgspec.Struct, frozen=True):
+    """Inputs or outputs of one call of a model. May be passed on, and used again, as often as one likes."""
+
+    tensors: tuple[Tensor, ...]
+    #: Where the large ones lie.
+    segment: Segment | None = None
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One job of a batch, or one step of a pipeline: either a queue message or tensors."""
 
     id: str
     token: int
     #: The queue message, JSON.
-    body: bytes
+    body: bytes = b""
+    #: Inputs in place of the message's.
+    tensors: Tensors | None = None
+    #: Beside `tensors`: parameters as a JSON object, and whose job it is.
+    parameters: bytes = b"{}"
+    tenant: str = ""
+    #: Whether the outputs are wanted as tensors, and not as JSON.
+    raw: bool = False
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -43,10 +80,11 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One job's end: outputs inline or under a key, or an error."""
+    """One job's end: outputs inline, under a key or as tensors, or an error."""
 
     outputs: bytes = b""
     outputs_key: str = ""
+    tensors: Tensors | None = None
     #: A problem document, JSON; empty where the job succeeded.
     error: bytes = b""
     #: Whether another attempt could help.
@@ -62,14 +100,16 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 Reply = Ready | LoadFailed | Done
 
-_encoder = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder(enc_hook=lambda segment: segment.size)
 _spec = msgspec.msgpack.Decoder(Spec)
-_batch = msgspec.msgpack.Decoder(Batch)
-_reply = msgspec.msgpack.Decoder(Reply)
+_batch = msgspec.msgpack.Decoder(Batch, dec_hook=lambda _, size: Segment(size))
+_reply = msgspec.msgpack.Decoder(Reply, dec_hook=lambda _, size: Segment(size))
 
 
 def send(pipe: Connection, message: Spec | Batch | Reply) -> None:
     pipe.send_bytes(_encoder.encode(message))
+    if announced := _segments(message):
+        segment.send(pipe, announced)
 
 
 def receive_spec(pipe: Connection) -> Spec:
@@ -78,10 +118,26 @@ def receive_spec(pipe: Connection) -> Spec:
 
 def receive_batch(pipe: Connection) -> Batch:
     """Raises EOFError when the worker has gone."""
-    return _batch.decode(pipe.recv_bytes())
+    batch: Batch = _batch.decode(pipe.recv_bytes())
+    if announced := _segments(batch):
+        segment.receive(pipe, announced)
+    return batch
 
 
 def receive_reply(pipe: Connection) -> Reply:
     """Raises EOFError when the executor has gone."""
     reply: Reply = _reply.decode(pipe.recv_bytes())
+    if announced := _segments(reply):
+        segment.receive(pipe, announced)
     return reply
+
+
+def _segments(message: Spec | Batch | Reply) -> list[Segment]:
+    """The message's shared memory, in its order."""
+    if isinstance(message, Batch):
+        carriers = [item.tensors for item in message.items]
+    elif isinstance(message, Done):
+        carriers = [result.tensors for result in message.results]
+    else:
+        return []
+    return [tensors.segment for tensors in carriers if tensors is not None and tensors.segment is not None]

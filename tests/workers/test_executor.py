@@ -1,0 +1,109 @@
+"""Executors as the worker sees them: real processes that run real models."""
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+
+from tasks.message import VERSION, Message
+from tests.farm import repository
+from workers import wire
+from workers.executor import Executor, ExecutorDied
+from workers.tensors import INLINE_BYTES, pack, unpack
+
+LARGE = np.arange(INLINE_BYTES, dtype=np.float32).reshape(-1, 16)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repository.build(tmp_path_factory.mktemp("repository"))
+
+
+def started(models: Path, model: str) -> Executor:
+    executor = Executor(wire.Spec(str(models), model, "1", "cpu:0", (models.parent / "objects").as_uri()), threads=1)
+    executor.load()
+    return executor
+
+
+@pytest.fixture
+def echo(models: Path) -> Iterator[Executor]:
+    executor = started(models, "echo")
+    yield executor
+    executor.kill()
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def shared_maps(process: psutil.Process) -> int:
+    return sum("memfd:penstock" in mapping.path for mapping in process.memory_maps(grouped=False))
+
+
+def message(model: str, inputs: bytes) -> bytes:
+    return Message(v=VERSION, id="job_1", model=model, version="1", inputs=msgspec.Raw(inputs)).encode()
+
+
+def test_step_on_tensors_shares_a_batch_with_an_ordinary_job(echo: Executor) -> None:
+    x = list(range(16))
+    body = message("echo", b'{"x": %s}' % str(x).encode())
+    items = [
+        wire.Item("job_1", 1, body),
+        wire.Item("step", 1, tensors=pack({"x": LARGE}), raw=True),
+        wire.Item("wrong", 1, tensors=pack({"x": LARGE[:, :3]}), raw=True),
+        wire.Item("job_2", 1, body, raw=True),
+    ]
+    job, step, wrong, raw = echo.run(items, timeout_s=30).results
+    assert job.outputs == b'{"y":[[%s]]}' % b",".join(b"%.1f" % n for n in x)
+    assert step.tensors is not None
+    assert np.array_equal(unpack(step.tensors)["y"], LARGE)
+    assert step.tensors.segment is not None
+    assert b"FP32 [4096, 3] was given" in wrong.error
+    assert raw.tensors is not None
+    assert np.array_equal(unpack(raw.tensors)["y"], [x])
+
+
+def test_executor_keeps_no_memory_of_what_it_was_sent(echo: Executor) -> None:
+    child = psutil.Process(echo.pid)
+    tensors = pack({"x": LARGE})
+    echo.run([wire.Item("step", 1, tensors=tensors, raw=True)], timeout_s=30)
+    before = shared_maps(child), child.num_fds()
+    for _ in range(3):
+        echo.run([wire.Item("step", 1, tensors=tensors, raw=True)] * 20, timeout_s=30)
+    echo.run([wire.Item("step", 1, tensors=tensors, raw=True)], timeout_s=30)
+    assert (shared_maps(child), child.num_fds()) == before
+
+
+def test_executor_killed_in_mid_batch_leaves_no_shared_memory(models: Path, tmp_path: Path) -> None:
+    before = open_files()
+    executor = started(models, "trouble")
+    begun, words = tmp_path / "begun", ["x" * INLINE_BYTES, "x"]
+    items = [wire.Item("step", 1, tensors=pack({"do": [f"count {begun}", *words, "hang"]}), raw=True)] * 3
+
+    def kill() -> None:
+        while not begun.exists():
+            threading.Event().wait(0.01)
+        psutil.Process(executor.pid).kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ExecutorDied, match="SIGKILL"):
+        executor.run(items, timeout_s=30)
+    killer.join()
+    # The worker still holds what it sent, to have it run again by another executor.
+    other = started(models, "trouble")
+    again = wire.Item("step", 1, tensors=pack({"do": words}), raw=True)
+    (result,) = other.run([again], timeout_s=30).results
+    assert result.tensors is not None
+    assert unpack(result.tensors)["did"] == words
+    other.stop()
+    del items, again, result
+    assert open_files() == before
+    assert not [path for path in Path("/dev/shm").iterdir() if "penstock" in path.name]
