@@ -2,6 +2,7 @@
 
 RUNTIMES = {
     "onnx": "models.runtimes.onnx_",
+    "openvino": "models.runtimes.openvino_",
     "torch": "models.runtimes.torch_",
     "python": "models.runtimes.python_",
 }

@@ -10,6 +10,7 @@ from errors import LoadError
 from models.arrays import Batch
 from models.catalog import Entry
 from models.handler import Handler
+from models.runtimes import files, naming
 
 
 class OnnxRuntime:
@@ -33,18 +34,11 @@ class OnnxRuntime:
 
 def load(entry: Entry, device: str, handler: Handler) -> OnnxRuntime:
     """A ready session; raises LoadError where file, signature or device is not as the manifest says."""
-    file = entry.path / entry.manifest.options.get("file", "model.onnx")
+    file = files.inside(entry, entry.manifest.options.get("file", "model.onnx"))
     runtime = OnnxRuntime(open_session(file, device, threads=entry.manifest.threads))
-    compare(entry, "inputs", runtime.inputs, handler.preprocess is not None)
-    compare(entry, "outputs", runtime.outputs, handler.postprocess is not None)
+    naming.compare(entry, "inputs", runtime.inputs, handler.preprocess is not None)
+    naming.compare(entry, "outputs", runtime.outputs, handler.postprocess is not None)
     return runtime
-
-
-def compare(entry: Entry, side: str, graph: list[str], translated: bool) -> None:
-    """Hold the graph's names against the manifest's where no handler stands between them."""
-    declared = [tensor.name for tensor in getattr(entry.manifest, side)]
-    if not translated and set(declared) != set(graph):
-        raise LoadError(f"{entry.path}: the manifest declares the {side} {declared}, the graph has {graph}")
 
 
 def open_session(file: Path, device: str, *, threads: int = 1, varied: bool = True) -> ort.InferenceSession:
