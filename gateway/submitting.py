@@ -16,7 +16,7 @@ from gateway.inputs import Inputs
 from gateway.submission import Input, Submission
 from gateway.withdrawals import Withdrawals
 from models.catalog import Catalog
-from models.signature import check
+from models.signature import check, measure
 from storage.job import Job, Status
 from storage.jobs import Creation, JobStore
 from tasks.message import VERSION, Message, Webhook, decode, new_id
@@ -63,7 +63,8 @@ class Submitter:
         """Check a submission against its model and build its message; raises UnknownModel, InvalidInput, Away."""
         entry = self._catalog.get(submission.model, submission.version)
         manifest, limits = entry.manifest, entry.manifest.limits
-        rows = check(manifest, {name: given.value for name, given in inputs.items()})
+        values = {name: given.value for name, given in inputs.items()}
+        rows, measured = check(manifest, values), measure(manifest, values)
         id, now, kept = id or new_id(), self._now_ms(), list(moved)
         webhook = submission.webhook
         try:
@@ -91,6 +92,8 @@ class Submitter:
             webhook=None if webhook is None else Webhook(webhook.url, webhook.events),
             traceparent=traceparent,
             rows=rows,
+            weight=measured.weight,
+            shape=measured.shape,
         )
         body = message.encode()
         return Prepared(message, body, message.record(body, now_ms=now), limits.queue, kept)

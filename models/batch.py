@@ -1,7 +1,7 @@
 """Rows of several jobs as one batch, and back: grouping, padding, joining, splitting. Pure.
 
-A piece is some consecutive rows of one call. Equal shapes go together; where the manifest pads a
-tensor, its rows are sorted by length first, so that short rows are not filled up to the longest of all.
+A piece is some consecutive rows of one call. Equal shapes go together, sorted by weight, so that where the manifest
+pads a tensor short rows are not filled up to the longest of all.
 """
 
 import sys
@@ -25,6 +25,8 @@ class Piece:
     start: int
     rows: int
     batch: Batch
+    #: Of its heaviest row.
+    weight: int = 1
 
     def cut(self, rows: int) -> tuple["Piece", "Piece | None"]:
         """The first `rows` rows at most, and the rest where there is one."""
@@ -33,20 +35,29 @@ class Piece:
         head = {name: values[:rows] for name, values in self.batch.items()}
         tail = {name: values[rows:] for name, values in self.batch.items()}
         return (
-            Piece(self.call, self.start, rows, head),
-            Piece(self.call, self.start + rows, self.rows - rows, tail),
+            Piece(self.call, self.start, rows, head, self.weight),
+            Piece(self.call, self.start + rows, self.rows - rows, tail, self.weight),
         )
 
 
-def pieces_of(call: int, batch: Batch, pad: Pad) -> list[Piece]:
-    """A call's rows; one by one where a tensor of them is padded. Raises ModelError where row counts differ."""
+def pieces_of(call: int, batch: Batch, pad: Pad, weights: Sequence[int] = ()) -> list[Piece]:
+    """A call's rows; one by one where they differ in weight. Raises ModelError where row counts differ.
+
+    A padded row weighs its length, another what `weights` says, or 1.
+    """
     rows = row_count(batch)
-    if not pad.keys() & batch.keys():
-        return [Piece(call, 0, rows, batch)]
-    return [
-        Piece(call, i, 1, {n: np.asarray(v[i])[None] if n in pad else v[i : i + 1] for n, v in batch.items()})
-        for i in range(rows)
-    ]
+    if pad.keys() & batch.keys():
+        singles = [
+            {name: np.asarray(values[i])[None] if name in pad else values[i : i + 1] for name, values in batch.items()}
+            for i in range(rows)
+        ]
+        return [Piece(call, i, 1, single, length(single, pad)) for i, single in enumerate(singles)]
+    if len(weights) == rows and len(set(weights)) > 1:
+        return [
+            Piece(call, i, 1, {name: values[i : i + 1] for name, values in batch.items()}, weight)
+            for i, weight in enumerate(weights)
+        ]
+    return [Piece(call, 0, rows, batch, max(weights, default=1))]
 
 
 def row_count(batch: Batch) -> int:
@@ -63,25 +74,24 @@ def row_count(batch: Batch) -> int:
 def plan(pieces: Sequence[Piece], *, max_items: int, max_weight: int | None, pad: Pad) -> list[list[Piece]]:
     """Chunks the model runs at once: `max_items` rows and `max_weight` at most, except that one row always may.
 
-    Weight is rows times the length they are padded to; a row of an unpadded model weighs 1.
+    A chunk weighs its rows times the weight of the heaviest.
     """
     groups: dict[object, list[Piece]] = {}
     for piece in pieces:
         groups.setdefault(likeness(piece, pad), []).append(piece)
     chunks: list[list[Piece]] = []
     for group in groups.values():
-        if pad:
-            group.sort(key=lambda piece: length(piece, pad))
-        chunks += pack(group, max_items, max_weight or sys.maxsize, pad)
+        group.sort(key=lambda piece: piece.weight)
+        chunks += pack(group, max_items, max_weight or sys.maxsize)
     return chunks
 
 
-def pack(group: Sequence[Piece], max_items: int, max_weight: int, pad: Pad) -> list[list[Piece]]:
-    """`group`, shortest rows first, in chunks that keep to the bounds."""
+def pack(group: Sequence[Piece], max_items: int, max_weight: int) -> list[list[Piece]]:
+    """`group`, lightest rows first, in chunks that keep to the bounds."""
     chunks: list[list[Piece]] = [[]]
     taken = 0
     for piece in group:
-        room = max(1, min(max_items, max_weight // length(piece, pad)))
+        room = max(1, min(max_items, max_weight // piece.weight))
         rest: Piece | None = piece
         while rest:
             if taken >= room:
@@ -101,13 +111,9 @@ def likeness(piece: Piece, pad: Pad) -> object:
     )
 
 
-def length(piece: Piece, pad: Pad) -> int:
-    """Elements in the longest padded tensor of a row; 1 where none is padded, or where it is empty."""
-    if not pad:
-        return 1
-    sizes: list[int] = [
-        rows[0].size for name, rows in piece.batch.items() if name in pad and isinstance(rows, np.ndarray)
-    ]
+def length(row: Batch, pad: Pad) -> int:
+    """Elements in the longest padded tensor of a row; 1 where it is empty."""
+    sizes: list[int] = [rows[0].size for name, rows in row.items() if name in pad and isinstance(rows, np.ndarray)]
     return max([1, *sizes])
 
 

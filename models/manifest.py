@@ -26,13 +26,29 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nan: bool = False
 
 
+class Weight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How heavy a row is, as its input tells before anything has run."""
+
+    #: The input that is measured.
+    input: str
+    #: `elements` of a row of numbers, `characters` of a text (bytes where it is b64), `pixels` of a picture file.
+    unit: Literal["elements", "characters", "pixels"]
+    #: So many units weigh 1: about 4 characters are a token.
+    per: Annotated[float, msgspec.Meta(gt=0)] = 1
+    #: No row weighs more, because the model cuts or scales down what is larger. A row behind a reference, which
+    #: nobody has looked at, is taken to weigh so much.
+    most: Positive | None = None
+
+
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many rows a model sees at once."""
 
     #: Rows in one call of the model; a job with more rows is run in several calls.
     max_items: Positive = 8
-    #: Upper bound of a batch's weight (rows times padded length); None: no bound.
+    #: Upper bound of a batch's weight (its rows times the weight of the heaviest); None: no bound.
     max_weight: Positive | None = None
+    #: What a row weighs; None: the elements of the longest padded input, or 1 where none is padded.
+    weight: Weight | None = None
     #: How long an idle executor waits for more rows, in milliseconds.
     max_wait_ms: NotNegative = 0
     #: Runtime tensors whose variable axes are filled up to the longest of the batch, and with what.
@@ -88,3 +104,22 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def rowed(self) -> bool:
         """True where the first axis of every tensor counts rows, so that jobs can share a batch."""
         return all(tensor.shape[:1] == (-1,) for tensor in (*self.inputs, *self.outputs))
+
+    @cached_property
+    def weighed(self) -> tuple[Weight, ...]:
+        """What tells a row's weight before anything has run; the heaviest counts."""
+        if self.batching.weight is not None:
+            return (self.batching.weight,)
+        padded = self.batching.pad
+        return tuple(Weight(t.name, "elements") for t in self.inputs if t.name in padded and t.datatype != "BYTES")
+
+    @cached_property
+    def shaped(self) -> tuple[Tensor, ...]:
+        """Inputs whose rows may differ in shape and are not padded, so that only equal ones share a batch."""
+        padded = self.batching.pad
+        numeric = [t for t in self.inputs if t.datatype != "BYTES" and t.name not in padded]
+        return tuple(t for t in numeric if -1 in t.shape[1:]) if self.rowed else ()
+
+    def input(self, name: str) -> Tensor:
+        """The input of that name; raises KeyError."""
+        return {tensor.name: tensor for tensor in self.inputs}[name]

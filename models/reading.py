@@ -79,7 +79,21 @@ def complaints(manifest: Manifest, folder: str) -> list[tuple[str, str]]:
         found += tensor_complaints(side, tensors)
     if manifest.batching.max_items > 1 and not manifest.rowed:
         found.append(("batching.max_items", "above 1 needs shapes that all begin with -1, the row axis"))
+    found += weight_complaints(manifest)
     return found or example_complaints(manifest)
+
+
+def weight_complaints(manifest: Manifest) -> list[tuple[str, str]]:
+    weight = manifest.batching.weight
+    if weight is None:
+        return []
+    known = {tensor.name: tensor.datatype for tensor in manifest.inputs}
+    if weight.input not in known:
+        return [("batching.weight.input", f"{weight.input!r} is none of the inputs {', '.join(known)}")]
+    if (known[weight.input] == "BYTES") != (weight.unit != "elements"):
+        fitting = "characters or pixels" if known[weight.input] == "BYTES" else "elements"
+        return [("batching.weight.unit", f"{weight.unit!r} does not fit {known[weight.input]}; use {fitting}")]
+    return []
 
 
 def tensor_complaints(side: str, tensors: tuple[Tensor, ...]) -> list[tuple[str, str]]:

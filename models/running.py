@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from errors import PenstockError
-from models import batch, outputs
+from models import batch, measuring, outputs
 from models.arrays import Batch
 from models.batch import Piece
 from models.failures import is_out_of_memory, translate
@@ -68,7 +68,9 @@ class Run:
                 tensors = {name: settled(rows, name in self.manifest.batching.pad) for name, rows in made.items()}
             if not self.manifest.rowed:
                 return [Piece(index, 0, 1, tensors)]
-            return batch.pieces_of(index, tensors, self.manifest.batching.pad)
+            return batch.pieces_of(
+                index, tensors, self.manifest.batching.pad, measuring.row_weights(self.manifest, call.inputs)
+            )
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler is foreign code; its fault is its job's alone
             self.fail(index, error)
             return []

@@ -16,7 +16,10 @@ from models.datatypes import DATATYPES
 from models.elements import elements_fit
 from models.faultfinding import MAX_FAULTS, Finder
 from models.manifest import Manifest, Tensor
+from models.measuring import Measure, measure
 from models.pointers import pointer
+
+__all__ = ("Measure", "check", "measure")
 
 
 def check(manifest: Manifest, inputs: Mapping[str, object]) -> int:

@@ -56,6 +56,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str = ""
     #: Rows of the job, where the sender counted them.
     rows: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 1
+    #: What the heaviest row weighs by the model's `batching.weight`; 0: not told, it counts as 1.
+    weight: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
+    #: Sizes of the axes that the model leaves open and does not pad: jobs of one shape go into a batch together.
+    shape: Annotated[str, msgspec.Meta(max_length=128)] = ""
 
     @property
     def queue(self) -> str:

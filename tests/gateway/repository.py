@@ -18,6 +18,13 @@ runtime: python
 inputs: [{name: image, datatype: BYTES, shape: [-1]}]
 outputs: [{name: text, datatype: BYTES, shape: [-1]}]
 """,
+    "weighed": """\
+name: weighed
+runtime: python
+inputs: [{name: text, datatype: BYTES, shape: [-1]}, {name: image, datatype: UINT8, shape: [-1, -1, -1]}]
+outputs: [{name: score, datatype: FP32, shape: [-1]}]
+batching: {weight: {input: text, unit: characters, per: 4}}
+""",
     "pair": """\
 name: pair
 runtime: python

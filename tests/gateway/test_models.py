@@ -5,7 +5,7 @@ from tests.gateway.gate import Gate
 
 def test_every_model_is_listed_and_the_broken_one_with_its_reason(gate: Gate) -> None:
     models = {model["name"]: model for model in gate.client.get("/v1/models").json["data"]}
-    assert list(models) == ["echo", "narrow", "pair", "reader", "broken"]
+    assert list(models) == ["echo", "narrow", "pair", "reader", "weighed", "broken"]
     assert models["broken"]["state"] == "broken"
     assert "model.yaml" in models["broken"]["reason"]
     assert {models[name]["state"] for name in ("echo", "pair")} == {"no_worker"}

@@ -76,6 +76,14 @@ def test_rows_are_counted(gate: Gate) -> None:
     assert gate.queued()[0]["rows"] == 3
 
 
+def test_weight_and_shape_are_told_where_the_model_asks_for_them(gate: Gate) -> None:
+    gate.submit({"model": "weighed", "inputs": {"text": ["short", "not so short"], "image": [[[1, 2, 3]]] * 2}})
+    gate.submit({"model": "echo", "inputs": {"x": X}})
+    ((weighed,), (plain,)) = gate.queued("cpu.weighed.1.normal"), gate.queued()
+    assert (weighed["rows"], weighed["weight"], weighed["shape"]) == (2, 3, "1x3")
+    assert not {"rows", "weight", "shape"} & plain.keys()
+
+
 @pytest.mark.parametrize(
     ("change", "detail"),
     [

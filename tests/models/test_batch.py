@@ -64,6 +64,30 @@ def test_unpadded_rows_go_with_their_like_only(rows: list[tuple[int, int]], max_
         assert np.array_equal(batch.gather(found)["x"], array)
 
 
+@given(
+    weights=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=8),
+    max_items=st.integers(1, 7),
+    max_weight=st.integers(1, 40),
+)
+def test_chunk_of_unpadded_rows_weighs_no_more_than_it_may(
+    weights: list[list[int]], max_items: int, max_weight: int
+) -> None:
+    pieces = [
+        piece
+        for i, call in enumerate(weights)
+        for piece in batch.pieces_of(i, {"x": [f"{i}.{row}" for row in range(len(call))]}, {}, call)
+    ]
+    chunks = batch.plan(pieces, max_items=max_items, max_weight=max_weight, pad={})
+    seen = []
+    for chunk in chunks:
+        rows = [(piece.call, row) for piece in chunk for row in range(piece.start, piece.start + piece.rows)]
+        assert batch.join(chunk, {})["x"] == [f"{call}.{row}" for call, row in rows]
+        assert len(rows) <= max_items
+        assert len(rows) == 1 or len(rows) * max(weights[call][row] for call, row in rows) <= max_weight
+        seen += rows
+    assert sorted(seen) == [(i, row) for i, call in enumerate(weights) for row in range(len(call))]
+
+
 def test_every_full_chunk_is_full() -> None:
     pieces = batch.pieces_of(0, {"x": np.zeros((10, 1))}, {})
     chunks = batch.plan(pieces, max_items=4, max_weight=None, pad={})

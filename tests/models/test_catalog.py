@@ -31,6 +31,15 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(colour="red"), "unknown field `colour`"),
         (changed(batching={"max_item": 3}), "batching: Object contains unknown field `max_item`"),
         (changed(batching={"max_items": 0}), "batching.max_items: Expected `int` >= 1"),
+        (
+            changed(batching={"weight": {"input": "z", "unit": "elements"}}),
+            "batching.weight.input: 'z' is none of the inputs x",
+        ),
+        (
+            changed(batching={"weight": {"input": "x", "unit": "pixels"}}),
+            "batching.weight.unit: 'pixels' does not fit FP32; use elements",
+        ),
+        (changed(batching={"weight": {"input": "x", "unit": "tokens"}}), "batching.weight.unit: Invalid enum value"),
         (changed(limits={"timeout_s": "soon"}), "limits.timeout_s: Expected `float`, got `str`"),
         (changed(name="other"), "name: 'other' must equal the folder's name, 'plain'"),
         (changed(name="my.model"), "name: 'my.model' must match"),

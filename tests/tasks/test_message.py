@@ -41,6 +41,8 @@ def test_encoded_message_reads_back_equal() -> None:
         ({"max_attempts": 0}, "max_attempts"),
         ({"timeout_s": -1}, "timeout_s"),
         ({"rows": 0}, "rows"),
+        ({"weight": -1}, "weight"),
+        ({"shape": "1x" * 100}, "shape"),
         ({"created_ms": 10**30}, "created_ms"),
         ({"id": "a\n"}, "id"),
         ({"deadline": "0001-01-01T00:00:00"}, "deadline"),
