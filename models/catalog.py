@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from errors import ManifestError, OperatorError, UnknownModel
+from models import pipelines
 from models.manifest import Manifest
 from models.policy import by_policy
 from models.reading import FILE, read, read_version
@@ -54,9 +55,12 @@ class Catalog:
     """The models of one repository, as they were when it was loaded."""
 
     def __init__(self, models: Mapping[str, tuple[Entry, ...]], broken: tuple[Broken, ...] = ()) -> None:
+        #: What was read, and what could not be: pipelines are not yet held against the models of their steps.
+        self.read, self.unread = dict(models), broken
+        usable, refused = without_unusable(models)
         #: Every version by model name, oldest first.
-        self.models = dict(models)
-        self.broken = broken
+        self.models = usable
+        self.broken = (*broken, *refused)
 
     @classmethod
     def load(cls, path: Path) -> "Catalog":
@@ -70,9 +74,10 @@ class Catalog:
             if entries:
                 models[folder.name] = entries
             broken += refused
-        for item in broken:
+        catalog = cls(models, tuple(broken))
+        for item in catalog.broken:
             tell(item)
-        return cls(models, tuple(broken))
+        return catalog
 
     def entries(self) -> list[Entry]:
         """What is served, as far as the manifests say: the versions that each model's policy names."""
@@ -109,6 +114,23 @@ def by_manifest(entries: tuple[Entry, ...]) -> list[Entry]:
     """Those of a model's versions that its policy names."""
     named = by_policy([entry.version for entry in entries], entries[-1].manifest.version_policy)
     return [entry for entry in entries if entry.version in named]
+
+
+def without_unusable(models: Mapping[str, tuple[Entry, ...]]) -> tuple[dict[str, tuple[Entry, ...]], list[Broken]]:
+    """The models less the versions of pipelines that do not fit the models of their steps, and these."""
+
+    def find(name: str, version: str | None) -> Manifest | None:
+        entries = [entry for entry in models.get(name, ()) if version in (None, entry.version)]
+        return entries[-1].manifest if entries else None
+
+    refused: dict[Path, Broken] = {}
+    for entry in [entry for entries in models.values() for entry in entries if entry.manifest.kind == "pipeline"]:
+        try:
+            pipelines.graph(entry.manifest, entry.path, find)
+        except ManifestError as error:
+            refused[entry.path] = Broken(entry.manifest.name, entry.path, error.detail, entry.version)
+    kept = {name: tuple(one for one in entries if one.path not in refused) for name, entries in models.items()}
+    return {name: entries for name, entries in kept.items() if entries}, list(refused.values())
 
 
 def versions(folder: Path) -> tuple[tuple[Entry, ...], list[Broken]]:

@@ -75,12 +75,40 @@ class VersionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     specific: Annotated[tuple[str | int, ...], msgspec.Meta(min_length=1)] | None = None
 
 
+#: `inputs.<name>` or `<step>.<output>`; of several, the first one that is not absent.
+SourceNames = str | tuple[str, ...]
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model's part in a pipeline; `models.graph` says when and on what it runs."""
+
+    name: str
+    model: str
+    #: None: the newest one that is served.
+    version: str | int | None = None
+    #: The model's inputs and where each comes from.
+    inputs: dict[str, SourceNames]
+    #: A source whose rows are lists of items: the model runs once an item, and outputs are gathered in their order.
+    for_each: str = ""
+    #: BOOL sources: the model runs only where the first is true, and where the second is not.
+    when: str = ""
+    unless: str = ""
+    #: Outputs of a row or item that is not run, for those that are not to be absent.
+    otherwise: dict[str, Any] = {}
+
+
+#: What the runtime of a pipeline is called.
+PIPELINE = "pipeline"
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """A model's signature and how it is run."""
 
     name: str
-    #: A name of `models.runtimes.RUNTIMES`.
-    runtime: str
+    #: A pipeline runs other models.
+    kind: Literal["model", "pipeline"] = "model"
+    #: A name of `models.runtimes.RUNTIMES`; of a pipeline, PIPELINE.
+    runtime: str = ""
     inputs: Annotated[tuple[Tensor, ...], msgspec.Meta(min_length=1)]
     outputs: Annotated[tuple[Tensor, ...], msgspec.Meta(min_length=1)]
     description: str = ""
@@ -99,6 +127,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     source: str = ""
     #: For the runtime or the handler; never looked at by Penstock itself.
     options: dict[str, Any] = {}
+    #: Of a pipeline: the models it runs, and which of their outputs (or of its own inputs) are its outputs.
+    steps: tuple[Step, ...] = ()
+    results: dict[str, SourceNames] = {}
 
     @cached_property
     def rowed(self) -> bool:

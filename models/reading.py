@@ -8,9 +8,9 @@ import msgspec
 import yaml
 
 from errors import InvalidInput, ManifestError
-from models import signature
+from models import graph, signature
 from models.datatypes import DATATYPES, INPUT_DATATYPES, MAX_RANK, MAX_TENSOR_BYTES
-from models.manifest import Manifest, Tensor, VersionPolicy
+from models.manifest import PIPELINE, Manifest, Tensor, VersionPolicy
 from models.runtimes import RUNTIMES
 
 FILE = "model.yaml"
@@ -55,11 +55,17 @@ def convert(content: object, file: Path) -> Manifest:
     if not isinstance(content, dict):
         raise ManifestError(f"{file}: must be a mapping of keys, not {type(content).__name__}")
     try:
-        return msgspec.convert(content, Manifest)
+        return with_runtime(msgspec.convert(content, Manifest))
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         key = place.rstrip("`") or "(top)"
         raise ManifestError(f"{file}: {key}: {reason}") from error
+
+
+def with_runtime(manifest: Manifest) -> Manifest:
+    if manifest.kind == "pipeline" and not manifest.runtime:
+        return msgspec.structs.replace(manifest, runtime=PIPELINE)
+    return manifest
 
 
 def complaints(manifest: Manifest, folder: str) -> list[tuple[str, str]]:
@@ -69,8 +75,10 @@ def complaints(manifest: Manifest, folder: str) -> list[tuple[str, str]]:
         found.append(("name", f"{manifest.name!r} must match {NAME.pattern}"))
     if manifest.name != folder:
         found.append(("name", f"{manifest.name!r} must equal the folder's name, {folder!r}"))
-    if manifest.runtime not in RUNTIMES:
-        found.append(("runtime", f"{manifest.runtime!r} is unknown; known are {', '.join(RUNTIMES)}"))
+    if manifest.runtime not in RUNTIMES and manifest.kind == "model":
+        fault = f"{manifest.runtime!r} is unknown" if manifest.runtime else "missing"
+        found.append(("runtime", f"{fault}; known are {', '.join(RUNTIMES)}"))
+    found += graph.complaints(manifest)
     found += [("pools", f"{pool!r} must match {NAME.pattern}") for pool in manifest.pools if not NAME.fullmatch(pool)]
     policy = manifest.version_policy
     if isinstance(policy, VersionPolicy) and (policy.latest is None) == (policy.specific is None):

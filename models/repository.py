@@ -49,26 +49,28 @@ class Repository:
         gone = [name for name in self._marks if name not in folders]
         if not changed and not gone:
             return
-        models = {name: entries for name, entries in self.catalog.models.items() if name in folders}
-        broken = {item: None for item in self.catalog.broken if item.name in folders and item.name not in changed}
+        models = {name: entries for name, entries in self.catalog.read.items() if name in folders}
+        broken = {item: None for item in self.catalog.unread if item.name in folders and item.name not in changed}
         for name in changed:
             entries, refused, whole = self._read(folders[name])
             models.pop(name, None)
             if entries:
                 models[name] = entries
             for item in refused:
-                if item not in self.catalog.broken:
-                    tell(item)
                 broken[item] = None
             if whole:
                 self._marks[name] = marks[name]
         for name in gone:
             del self._marks[name]
+        known = self.catalog.broken
         self.catalog = Catalog(dict(sorted(models.items())), tuple(sorted(broken, key=lambda item: item.path)))
+        for item in self.catalog.broken:
+            if item not in known:
+                tell(item)
 
     def _read(self, folder: Path) -> tuple[tuple[Entry, ...], list[Broken], bool]:
         """A model's versions, what is broken, and whether that is all; False: something still grows."""
-        before = {entry.path: entry for entry in self.catalog.models.get(folder.name, ())}
+        before = {entry.path: entry for entry in self.catalog.read.get(folder.name, ())}
         entries, refused = versions(folder)
         if refused and not entries:
             # Its manifest was spoilt while it is served: what was read before stays.

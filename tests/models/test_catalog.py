@@ -27,7 +27,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     [
         ("inputs: [", "model.yaml: not YAML"),
         ("- a list", "must be a mapping"),
-        ("name: plain", "missing required field `runtime`"),
+        ("name: plain", "missing required field `inputs`"),
         (changed(colour="red"), "unknown field `colour`"),
         (changed(batching={"max_item": 3}), "batching: Object contains unknown field `max_item`"),
         (changed(batching={"max_items": 0}), "batching.max_items: Expected `int` >= 1"),
@@ -44,6 +44,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(name="other"), "name: 'other' must equal the folder's name, 'plain'"),
         (changed(name="my.model"), "name: 'my.model' must match"),
         (changed(runtime="tensorflow"), "runtime: 'tensorflow' is unknown; known are onnx, torch, python"),
+        (changed(runtime=""), "runtime: missing; known are onnx, torch, python"),
         (changed(pools=["cpu.big"]), "pools: 'cpu.big' must match"),
         (changed(inputs=[]), "inputs: Expected `array` of length >= 1"),
         (changed(inputs=[{"name": "x", "datatype": "FLOAT", "shape": [-1]}]), "inputs[0].datatype: 'FLOAT' is none of"),
