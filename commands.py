@@ -221,5 +221,41 @@ def models_check(settings: Settings, repository: Path | None, json_: bool) -> No
     sys.exit(1 if catalog.broken else 0)
 
 
+@models.command("pack")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: NAME-VERSION.zip]")
+@click.option("--version", help="Which version.  [default: the newest]")
+@as_json
+@with_settings("models")
+def models_pack(settings: Settings, folder: Path, output: Path | None, version: str | None, json_: bool) -> None:
+    """Write a version of the model in FOLDER as one file, the same bytes each time."""
+    import packages
+
+    done = packages.pack(folder, output, version)
+    if json_:
+        click.echo(json.dumps(msgspec.to_builtins(done)))
+        return
+    click.echo(f"{done.path}: {done.model} version {done.version}, {done.files} files, {done.bytes:,} bytes")
+    click.echo(done.digest)
+
+
+@models.command("add")
+@click.argument("package")
+@click.option("--version", help="Which version of a folder.  [default: the newest]")
+@as_json
+@with_settings("models")
+def models_add(settings: Settings, package: str, version: str | None, json_: bool) -> None:
+    """Put a model into the repository: PACKAGE is a zip, a model's folder, https://… or s3://bucket/key."""
+    import packages
+
+    done = packages.add(settings, package, version, os.environ)
+    if json_:
+        click.echo(json.dumps(msgspec.to_builtins(done)))
+        return
+    words = "is there already, the very same" if done.status == "present" else f"added, {done.bytes:,} bytes"
+    click.echo(f"{done.model} version {done.version} {words}: {done.path}")
+    click.echo(done.digest)
+
+
 if __name__ == "__main__":
     operator()

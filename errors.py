@@ -9,7 +9,7 @@ PenstockError
 ├── Busy              queue_full 429 · quota_exceeded 429
 ├── Away              broker_unavailable 503 · store_unavailable 503 · objects_unavailable 503
 ├── JobFailure        model_error · out_of_memory · worker_lost · timed_out · attempts_exhausted
-└── OperatorError     settings, manifests, checkouts: what stops a process at its start
+└── OperatorError     settings, manifests, packages, checkouts: what stops a process at its start
 
 A class knows its code, its HTTP status and whether a retry can help; its docstring is the title.
 """
@@ -272,3 +272,21 @@ class LoadError(OperatorError):
     """A model could not be loaded."""
 
     code = "load_error"
+
+
+class PackageError(OperatorError):
+    """A model package is wrong."""
+
+    code = "package_error"
+
+
+class FetchError(OperatorError):
+    """A file could not be fetched."""
+
+    code = "fetch_error"
+
+
+class VersionExists(OperatorError):
+    """The model has this version already."""
+
+    code, status = "version_exists", 409

@@ -63,6 +63,9 @@ class Settings:
     max_object_bytes: int = setting(5 * 2**30, "largest upload to `/v1/objects`")
     object_ttl_s: int = setting(7 * 86400, "seconds until an uploaded object is erased")
     submit_deadline_s: float = setting(4.0, "seconds until a submit that broker or store cannot take is refused")
+    model_hosts: str = setting("", "hosts that `penstock models add https://…` may load from, comma-separated")
+    max_model_bytes: int = setting(50 * 2**30, "largest model package that is taken")
+    model_fetch_s: float = setting(3600.0, "seconds that loading a model package may take")
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "text or json")
 

@@ -16,7 +16,7 @@ RUN useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nolog
     && install --directory --owner penstock /data /models
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
-COPY commands.py errors.py lifeline.py logs.py settings.py ./
+COPY commands.py errors.py lifeline.py logs.py packages.py settings.py ./
 COPY gateway gateway
 COPY models models
 COPY storage storage

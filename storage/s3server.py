@@ -27,6 +27,7 @@ class Server:
     bucket: str
     access_key: str
     secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
     secure: bool = True
     region: str = "us-east-1"
     timeout_s: float = 3.0
@@ -42,9 +43,10 @@ def client(server: Server, host: str, *, secure: bool) -> Minio:
         host,
         access_key=server.access_key,
         secret_key=server.secret_key,
+        session_token=server.session_token,
         secure=secure,
         # Known beforehand: else every process asks for the bucket's region first.
-        region=server.region,
+        region=server.region or None,
         http_client=pool,
     )
 

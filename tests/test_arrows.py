@@ -19,7 +19,7 @@ ALLOWED = {
 }
 #: What of models/ the gateway may import: nothing that needs an array.
 LIGHT = {"models.catalog", "models.manifest", "models.policy", "models.repository", "models.signature"}
-OURS = {*ALLOWED, *BASE, "commands", "farm", "client", "tests", "bench", "examples"}
+OURS = {*ALLOWED, *BASE, "commands", "farm", "packages", "client", "tests", "bench", "examples"}
 #: Model runtimes, and what only executors need.
 HEAVY = ("torch", "onnxruntime", "numpy", "celery")
 

@@ -13,7 +13,11 @@ CLIENT = {
     "show": Entry("penstock.cli.models:show", "Show one model: inputs, outputs, versions."),
 }
 COLOURS = {"ready": "green", "loading": "cyan", "no_worker": "yellow", "failed": "red", "broken": "red"}
-OPERATOR = {"check": Entry("checkout:models check", "Read every manifest of a repository; exit 1 when one is broken.")}
+OPERATOR = {
+    "check": Entry("checkout:models check", "Read every manifest of a repository; exit 1 when one is broken."),
+    "pack": Entry("checkout:models pack", "Write a version of a model as one file, the same bytes each time."),
+    "add": Entry("checkout:models add", "Put a model into the repository: a zip, a folder, https:// or s3://."),
+}
 
 
 @click.group(
