@@ -7,6 +7,7 @@ import pytest
 
 from storage.connection import Client, connect
 from tests.services.valkey import Valkey, valkey_service
+from tests.site import Site, running
 
 pytest_plugins = ["tests.services.fixtures"]
 
@@ -28,3 +29,10 @@ def store(valkey: Valkey) -> Iterator[Client]:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An https server on localhost."""
+    with running(tmp_path_factory.mktemp("tls")) as site:
+        yield site

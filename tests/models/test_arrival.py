@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -118,6 +119,6 @@ def test_broken_manifest_is_told_without_the_hidden_folder(tmp_path: Path) -> No
 
 def test_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Unpacked(folder(tmp_path / "a"))
-    monkeypatch.setattr(arrival.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 3}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 3}))
     with pytest.raises(PackageError, match="3 left"), arrival.incoming(tmp_path / "r") as place:
         arrival.unpack(source, place)

@@ -109,7 +109,8 @@ def test_name_that_is_no_plain_path_is_refused(tmp_path: Path, name: str, reason
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR])
 def test_link_or_device_is_refused(tmp_path: Path, kind: int) -> None:
     held = GOOD | {"1/odd": b"/etc/passwd"}
-    members = [*GOOD.items(), (member("1/odd", kind | 0o777), b"/etc/passwd")]
+    members: list[tuple[zipfile.ZipInfo | str, bytes]] = [*GOOD.items()]
+    members.append((member("1/odd", kind | 0o777), b"/etc/passwd"))
     with pytest.raises(PackageError, match="'1/odd' is a link or a device"):
         unpack(zipped(members, listed(held)), tmp_path)
 
