@@ -25,6 +25,7 @@ _TARGET = re.compile(r"(?:^|`)make ([a-z-]+)", re.MULTILINE)
 #: Seconds that a page's commands may take together.
 PATIENCE_S = 100
 SHELL, PYTHON = of("sh", "console"), of("python")
+REPOSITORY = Path(os.environ.get("PENSTOCK_MODELS", ROOT / "repository")).resolve()
 
 
 def named(snippet: Snippet) -> str:
@@ -84,10 +85,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """An embedded farm that serves the example models."""
-    repository = Path(os.environ.get("PENSTOCK_MODELS", ROOT / "repository")).resolve()
-    if not (repository / "ocr").is_dir() and not os.environ.get("CI"):
-        unavailable(f"no example models in {repository}: `make models` builds them")
-    farm = embedded(tmp_path_factory.mktemp("f"), repository)
+    if not (REPOSITORY / "ocr").is_dir() and not os.environ.get("CI"):
+        unavailable(f"no example models in {REPOSITORY}: `make models` builds them")
+    farm = embedded(tmp_path_factory.mktemp("f"), REPOSITORY)
     try:
         farm.start()
         farm.wait_ready()
@@ -98,8 +98,9 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where snippets run: they read examples/ and may write."""
+    """Where snippets run: they read examples/ and repository/, and may write beside them."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "repository").symlink_to(REPOSITORY)
     return tmp_path
 
 
