@@ -92,7 +92,7 @@ def add(settings: Settings, origin: str, version: str | None, env: Mapping[str, 
         with Bar("checking") as bar:
             bar.total(source.package.bytes)
             folder = arrival.unpack(source, place, advance=bar.advance)
-        arrival.check(folder)
+        arrival.check(folder, source.package.version)
         return added(source.package, arrival.publish(folder, source.package.version, settings.models), "added")
 
 

@@ -20,7 +20,7 @@ from errors import ManifestError, PackageError, VersionExists
 from models import handler
 from models.catalog import versions
 from models.package import PackedFile, Source
-from models.reading import FILE
+from models.reading import FILE, read, read_version
 from models.unpacked import below, packed
 
 PREFIX = ".incoming-"
@@ -87,14 +87,12 @@ def copy(source: Source, file: PackedFile, target: Path, advance: Callable[[int]
         raise PackageError(f"{file.path!r} is not the file that the package lists: its length or SHA-256 differs")
 
 
-def check(folder: Path) -> None:
-    """What `penstock models check` would say of it; raises PackageError."""
-    try:
-        _, refused = versions(folder)
-    except ManifestError as error:
-        raise PackageError(f"the model's manifest is wrong: {inside(error.detail, folder)}") from error
-    if refused:
-        raise PackageError(inside(refused[0].reason, folder))
+def check(folder: Path, version: str) -> None:
+    """What `penstock models check` would say of this version; raises PackageError."""
+    # A policy may name versions that are not in the package.
+    for broken in versions(folder)[1]:
+        if broken.version in ("", version):
+            raise PackageError(f"the model's manifest is wrong: {inside(broken.reason, folder)}")
 
 
 def inside(text: str, folder: Path) -> str:
@@ -166,10 +164,7 @@ def settle(folder: Path, version: str, target: Path) -> None:
     Where files beside the version's folder differ from those in the repository, the version keeps its own.
     """
     if digest(folder / FILE) != digest(target / FILE):
-        raise PackageError(
-            f"{target / FILE} differs from the package's {FILE}, and all versions of a model share one: "
-            "make them equal, or add the model under another name"
-        )
+        settle_manifest(folder, version, target)
     own = [path for path in below(folder) if path.relative_to(folder).parts[0] not in (version, FILE)]
     code = (folder / version / handler.FILE).exists()
     if not code and not (folder / handler.FILE).exists() and (target / handler.FILE).exists():
@@ -185,6 +180,17 @@ def settle(folder: Path, version: str, target: Path) -> None:
             raise PackageError(f"{path.name} stands beside the version's folder and in it, and differs from {target}'s")
         place.parent.mkdir(parents=True, exist_ok=True)
         path.rename(place)
+
+
+def settle_manifest(folder: Path, version: str, target: Path) -> None:
+    own = folder / version / FILE
+    if not own.exists():
+        (folder / FILE).rename(own)
+    try:
+        read_version(own.parent, read(target))
+    except ManifestError as error:
+        reason = inside(error.detail, folder)
+        raise PackageError(f"the version cannot stand beside those of {target}: {reason}") from error
 
 
 def sync(folder: Path) -> None:

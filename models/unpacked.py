@@ -19,14 +19,16 @@ class Unpacked:
     """Implements `models.package.Source`. Hidden files and Python's caches are left out."""
 
     def __init__(self, folder: Path, version: str | None = None) -> None:
-        """Read and hash one version, the newest where `version` is None; raises PackageError or ManifestError."""
+        """Read and hash one version, the newest where `version` is None; raises PackageError."""
         self.folder = Path(os.path.abspath(folder))
         if not (self.folder / FILE).is_file():
             raise PackageError(f"{folder}: no model's folder, since it holds no {FILE}")
-        entries, _ = versions(self.folder)
+        entries, refused = versions(self.folder)
+        if not entries:
+            raise PackageError(refused[0].reason)
         name = entries[0].manifest.name
         try:
-            entry = Catalog({name: entries}).get(name, version)
+            entry = Catalog({name: entries}, tuple(refused)).get(name, version)
         except UnknownModel as error:
             raise PackageError(error.detail) from error
         found = [packed(self.folder, path) for path in files(self.folder, entry.version)]

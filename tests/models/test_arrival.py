@@ -19,7 +19,7 @@ def add(model: Path, repository: Path) -> Path:
     source = Unpacked(model)
     with arrival.incoming(repository) as place:
         made = arrival.unpack(source, place)
-        arrival.check(made)
+        arrival.check(made, source.package.version)
         return arrival.publish(made, source.package.version, repository)
 
 
@@ -59,6 +59,27 @@ def test_version_without_code_does_not_get_anothers(tmp_path: Path) -> None:
     second = folder(tmp_path / "b", version="2")
     (second / "handler.py").unlink()
     with pytest.raises(PackageError, match=r"r/plain/handler.py would run around this version"):
+        add(second, tmp_path / "r")
+    assert not (tmp_path / "r/plain/2").exists()
+
+
+def test_version_with_another_manifest_keeps_its_own(tmp_path: Path) -> None:
+    add(folder(tmp_path / "a"), tmp_path / "r")
+    second = folder(tmp_path / "b", version="2")
+    with (second / "model.yaml").open("a") as file:
+        file.write("description: newer\n")
+    add(second, tmp_path / "r")
+    catalog = Catalog.load(tmp_path / "r")
+    assert (catalog.get("plain", "1").manifest.description, catalog.get("plain").manifest.description) == ("", "newer")
+    assert arrival.present(Unpacked(second), tmp_path / "r")
+
+
+def test_policy_that_speaks_for_other_versions_is_refused(tmp_path: Path) -> None:
+    add(folder(tmp_path / "a"), tmp_path / "r")
+    second = folder(tmp_path / "b", version="2")
+    with (second / "model.yaml").open("a") as file:
+        file.write("version_policy: {specific: [2, 3]}\n")
+    with pytest.raises(PackageError, match=r"cannot stand beside those of .*version_policy"):
         add(second, tmp_path / "r")
     assert not (tmp_path / "r/plain/2").exists()
 
@@ -114,7 +135,7 @@ def test_broken_manifest_is_told_without_the_hidden_folder(tmp_path: Path) -> No
         (place / "plain" / "1").mkdir(parents=True)
         (place / "plain" / "model.yaml").write_text("name: plain\n")
         with pytest.raises(PackageError, match=r"manifest is wrong: plain/model.yaml: \(top\): .*runtime"):
-            arrival.check(place / "plain")
+            arrival.check(place / "plain", "1")
 
 
 def test_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
