@@ -15,6 +15,7 @@ from pathlib import Path
 
 from errors import LoadError
 from workers import wire
+from workers.devices import child_environment
 
 #: Seconds a model may take to load and warm up.
 LOAD_TIMEOUT_S = 600.0
@@ -41,7 +42,7 @@ class Executor:
                 [sys.executable, "-m", "workers.child", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 cwd=ROOT,
-                env=child_environment(spec.device, threads),
+                env=child_environment(spec.device, threads, os.environ),
                 stdin=subprocess.DEVNULL,
             )
         wire.send(self._pipe, spec)
@@ -110,16 +111,3 @@ class Executor:
             self._process.wait()
         if not self._pipe.closed:
             self._pipe.close()
-
-
-def child_environment(device: str, threads: int) -> dict[str, str]:
-    """The executor's environment: the worker's, with the thread counts libraries read at import and its device."""
-    count = str(threads)
-    env = dict(os.environ)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-        env[name] = count
-    kind, _, index = device.partition(":")
-    # Of the devices that the worker itself may see; the child sees one, so whatever its index it is number 0 there.
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    env["CUDA_VISIBLE_DEVICES"] = (visible[int(index)] if visible else index) if kind == "cuda" else ""
-    return env

@@ -4,7 +4,6 @@ import logging
 import os
 import resource
 from collections.abc import Sequence
-from glob import glob
 
 from errors import OperatorError, PenstockError
 from models.catalog import Catalog, Entry
@@ -13,6 +12,7 @@ from storage.connection import connect
 from storage.jobs import JobStore
 from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
+from workers.devices import devices, require_gpus
 from workers.pool import Pool
 from workers.step import Lanes, lanes_step
 
@@ -33,19 +33,6 @@ def chosen(catalog: Catalog, *, pool: str, models: Sequence[str]) -> list[Entry]
     return entries
 
 
-def devices(pool: str, entry: Entry) -> list[str]:
-    """A device for each executor: CPU instances, or one instance a GPU that the worker may use."""
-    if pool == "cpu":
-        return ["cpu:0"] * entry.manifest.instances
-    return [f"cuda:{index}" for index in range(visible_gpus()) for _ in range(entry.manifest.instances)]
-
-
-def visible_gpus() -> int:
-    """How many GPUs this worker may use, asked of the driver's files: loading CUDA here would poison the children."""
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return max(1, len(named) or len(glob("/dev/nvidia[0-9]*")))
-
-
 def allow_open_files() -> None:
     """Lift the soft limit: each tensor in shared memory that passes through here is an open file meanwhile."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -55,12 +42,14 @@ def allow_open_files() -> None:
 def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     """Serve until SIGTERM; returns the exit status."""
     allow_open_files()
+    # Before anything is loaded: a pool of GPUs without one can serve nothing.
+    gpus = require_gpus(os.environ) if pool == "gpu" else 0
     catalog = Catalog.load(settings.models)
     redis = connect(settings.store_url)
     served = Pool(
         pool=pool,
         entries=chosen(catalog, pool=pool, models=models),
-        devices=lambda entry: devices(pool, entry),
+        devices=lambda entry: devices(pool, entry.manifest.instances, gpus),
         repository=settings.models.resolve(),
         objects_url=settings.objects,
         jobs=JobStore(redis),
