@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from errors import PenstockError
-from storage.jobs import Claim
+from storage.jobs import Claim, wall_ms
 from tasks import message as messages
 from tasks.message import Message
 from workers.acks import Ledger
+from workers.batcher import likeness
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,10 @@ log = logging.getLogger(__name__)
 class Delivery:
     """A message in this worker's hands: what the batcher orders, and what is settled in the end."""
 
-    __slots__ = ("arrived_s", "body", "claim", "deaths", "lane", "message", "redelivered", "rows", "tag")
+    __slots__ = (
+        "arrived_s", "body", "claim", "deaths", "lane", "likeness", "message", "redelivered", "rows", "seen_ms",
+        "start_by_ms", "tag", "weight",
+    )  # fmt: skip
 
     def __init__(self, lane: "Lane", tag: Any, body: bytes, message: Message, *, redelivered: bool) -> None:
         self.lane = lane
@@ -27,8 +31,13 @@ class Delivery:
         self.body = body
         self.message = message
         self.rows = message.rows
+        self.weight = message.weight or 1
+        self.likeness = likeness(message.shape, message.weight)
         self.redelivered = redelivered
         self.arrived_s = time.monotonic()
+        self.seen_ms = wall_ms()
+        #: As the message says it; the record, which a retry may have changed, has the last word.
+        self.start_by_ms = message.start_by_ms(message.created_ms or self.seen_ms)
         #: Set once the job is ours to run.
         self.claim: Claim | None = None
         #: Executors that died while they ran this job alone.

@@ -1,13 +1,14 @@
 """One model version on one worker: its waiting jobs, its executors, and a thread for each of these."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from errors import LoadError, TimedOut, WorkerLost
 from models.catalog import Entry
-from storage.jobs import Claim, JobStore, Return, Verdict, Want, wall_ms
+from storage.jobs import Claim, JobStore, Return, Verdict, Want
 from storage.workers import ModelState, ModelStatus
 from tasks.message import LANES, queue_name
 from workers import wire
@@ -48,7 +49,9 @@ class Serving:
         self.queues = [queue_name(pool, entry.manifest.name, entry.version, lane) for lane in LANES]
         batching = entry.manifest.batching
         self.prefetch = min(PREFETCH_MOST, 2 * batching.max_items * len(devices))
-        self.batcher: Batcher[Delivery] = Batcher(Limits(batching.max_items, batching.max_wait_ms / 1000))
+        self.batcher: Batcher[Delivery] = Batcher(
+            Limits(batching.max_items, batching.max_wait_ms / 1000, batching.max_weight or sys.maxsize)
+        )
         self._jobs = jobs
         self._committer = Committer(jobs, stopping)
         self._stopping = stopping
@@ -210,8 +213,7 @@ class Serving:
         missing = [d for d, claim in zip(fresh, claims, strict=True) if claim.verdict is Verdict.MISSING]
         if missing:
             # The record was lost, or the job was pushed straight to the queue: it is made from the message.
-            now = wall_ms()
-            records = [(delivery.message.record(delivery.body, now_ms=now), 0) for delivery in missing]
+            records = [(d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing]
             self._committer.insist(lambda: self._jobs.create_all(records))
             again = iter(self._claims(missing, device))
             claims = [next(again) if claim.verdict is Verdict.MISSING else claim for claim in claims]

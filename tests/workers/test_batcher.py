@@ -1,73 +1,118 @@
 """The batch policy against its promises, on random arrivals."""
 
-from collections import deque
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import hypothesis.strategies as st
 from hypothesis import given
 
 from tasks.message import LANES
-from workers.batcher import LOW_EVERY, Batcher, Limits, take
+from workers.batcher import LOW_EVERY, Batcher, Limits, likeness, take
 
 
 class Job(NamedTuple):
     id: int
     rows: int = 1
     arrived_s: float = 0.0
+    weight: int = 1
+    shape: str = ""
+    start_by_ms: int = 0
+
+    @property
+    def likeness(self) -> Hashable:
+        return likeness(self.shape, self.weight)
 
 
-def lanes(**waiting: list[Job]) -> dict[str, deque[Job]]:
-    return {lane: deque(waiting.get(lane, [])) for lane in LANES}
+def lanes(**waiting: list[Job]) -> dict[str, dict[Hashable, list[Job]]]:
+    made: dict[str, dict[Hashable, list[Job]]] = {lane: {} for lane in LANES}
+    for lane, entries in waiting.items():
+        for job in entries:
+            made[lane].setdefault(job.likeness, []).append(job)
+    return made
+
+
+def counts_of(waiting: dict[str, dict[Hashable, list[Job]]], limits: Limits, *, turn: int = 1) -> dict[str, int]:
+    """Of each lane how many are taken, in the order they are."""
+    choice, wait_s = take(waiting, now_s=0.0, limits=limits, turn=turn)
+    assert choice
+    assert wait_s == 0.0
+    return choice.counts
 
 
 def test_idle_executor_gets_what_is_there_at_once() -> None:
-    counts, wait_s = take(lanes(normal=[Job(1)]), now_s=0.0, limits=Limits(8), turn=1)
-    assert (counts, wait_s) == ({"normal": 1}, 0.0)
+    assert counts_of(lanes(normal=[Job(1)]), Limits(8)) == {"normal": 1}
 
 
 def test_high_goes_before_normal_before_low() -> None:
-    waiting = lanes(high=[Job(1)], normal=[Job(2)], low=[Job(3)])
-    counts, _ = take(waiting, now_s=0.0, limits=Limits(2), turn=1)
+    counts = counts_of(lanes(high=[Job(1)], normal=[Job(2)], low=[Job(3)]), Limits(2))
     assert list(counts.items()) == [("high", 1), ("normal", 1)]
 
 
 def test_low_is_served_however_much_high_there_is() -> None:
     waiting = lanes(high=[Job(n) for n in range(1000)], low=[Job(-1)])
-    served = [take(waiting, now_s=0.0, limits=Limits(1), turn=turn)[0] for turn in range(1, LOW_EVERY + 1)]
+    served = [counts_of(waiting, Limits(1), turn=turn) for turn in range(1, LOW_EVERY + 1)]
     assert served[-1] == {"low": 1}
     assert all(counts == {"high": 1} for counts in served[:-1])
 
 
 def test_job_with_more_rows_than_a_batch_runs_alone() -> None:
-    counts, _ = take(lanes(normal=[Job(1, rows=100), Job(2)]), now_s=0.0, limits=Limits(8), turn=1)
-    assert counts == {"normal": 1}
+    assert counts_of(lanes(normal=[Job(1, rows=100), Job(2)]), Limits(8)) == {"normal": 1}
+
+
+def test_batch_weighs_its_rows_times_the_heaviest() -> None:
+    waiting = lanes(normal=[Job(1, weight=4), Job(2, weight=7), Job(3, weight=5)])
+    assert counts_of(waiting, Limits(8, max_weight=20)) == {"normal": 2}
+    assert counts_of(waiting, Limits(8, max_weight=21)) == {"normal": 3}
+    assert counts_of(waiting, Limits(8, max_weight=1)) == {"normal": 1}
+
+
+def test_only_equal_shapes_and_like_weights_join_the_oldest() -> None:
+    like = [Job(1, shape="2x2", weight=9, arrived_s=1.0), Job(4, shape="2x2", weight=15, arrived_s=4.0)]
+    unlike = [Job(2, shape="2x3", weight=9, arrived_s=2.0), Job(3, shape="2x2", weight=16, arrived_s=3.0)]
+    choice, _ = take(lanes(normal=unlike + like), now_s=9.0, limits=Limits(8), turn=1)
+    assert choice
+    assert (choice.likeness, choice.counts) == (like[0].likeness, {"normal": 2})
 
 
 def test_linger_waits_for_company_until_the_oldest_has_waited_enough() -> None:
     waiting = lanes(normal=[Job(1, arrived_s=10.0)])
     limits = Limits(8, max_wait_s=0.005)
-    assert take(waiting, now_s=10.002, limits=limits, turn=1) == ({}, 10.0 + 0.005 - 10.002)
-    assert take(waiting, now_s=10.006, limits=limits, turn=1) == ({"normal": 1}, 0.0)
+    assert take(waiting, now_s=10.002, limits=limits, turn=1) == (None, 10.0 + 0.005 - 10.002)
+    choice, _ = take(waiting, now_s=10.006, limits=limits, turn=1)
+    assert choice
+    assert choice.counts == {"normal": 1}
 
 
 def test_full_batch_does_not_linger() -> None:
-    waiting = lanes(normal=[Job(n, arrived_s=10.0) for n in range(8)])
-    assert take(waiting, now_s=10.0, limits=Limits(8, max_wait_s=1.0), turn=1) == ({"normal": 8}, 0.0)
+    assert counts_of(lanes(normal=[Job(n) for n in range(8)]), Limits(8, max_wait_s=1.0)) == {"normal": 8}
 
 
-jobs = st.lists(st.builds(Job, id=st.integers(), rows=st.integers(1, 12)), max_size=20)
+def test_batch_that_is_full_runs_while_an_older_one_waits_for_company() -> None:
+    waiting = lanes(normal=[Job(1, shape="a"), Job(2, shape="b", arrived_s=0.1), Job(3, shape="b", arrived_s=0.2)])
+    choice, _ = take(waiting, now_s=0.3, limits=Limits(2, max_wait_s=1.0), turn=1)
+    assert choice
+    assert (choice.likeness, choice.counts) == (likeness("b", 1), {"normal": 2})
 
 
-@given(high=jobs, normal=jobs, low=jobs, max_items=st.integers(1, 16), turn=st.integers(1, 64))
+jobs = st.lists(
+    st.builds(Job, id=st.integers(), rows=st.integers(1, 12), weight=st.integers(1, 40), shape=st.sampled_from("ab")),
+    max_size=20,
+)
+
+
+@given(high=jobs, normal=jobs, low=jobs, max_items=st.integers(1, 16), max_weight=st.integers(1, 300))
 def test_batch_is_never_empty_while_jobs_wait_and_never_too_big(
-    high: list[Job], normal: list[Job], low: list[Job], max_items: int, turn: int
+    high: list[Job], normal: list[Job], low: list[Job], max_items: int, max_weight: int
 ) -> None:
     waiting = lanes(high=high, normal=normal, low=low)
-    counts, wait_s = take(waiting, now_s=0.0, limits=Limits(max_items), turn=turn)
-    taken = [job for lane, count in counts.items() for job in list(waiting[lane])[:count]]
+    choice, wait_s = take(waiting, now_s=0.0, limits=Limits(max_items, max_weight=max_weight), turn=1)
     assert wait_s == 0.0
-    assert bool(taken) == bool(high or normal or low)
-    assert len(taken) <= 1 or sum(job.rows for job in taken) <= max_items
+    assert bool(choice) == bool(high or normal or low)
+    if choice:
+        taken = [job for lane, count in choice.counts.items() for job in waiting[lane][choice.likeness][:count]]
+        rows = sum(job.rows for job in taken)
+        assert taken
+        assert len(taken) == 1 or (rows <= max_items and rows * max(job.weight for job in taken) <= max_weight)
 
 
 @given(arrivals=st.lists(st.tuples(st.sampled_from(LANES), st.integers(1, 5)), min_size=1, max_size=60))
@@ -99,3 +144,28 @@ def test_closing_returns_what_waited_and_ends_the_takers() -> None:
     batcher.put_alone([Job(2)])
     assert batcher.close() == [Job(2), Job(1)]
     assert batcher.take() == []
+
+
+def test_late_jobs_are_named_until_they_are_discarded() -> None:
+    batcher: Batcher[Job] = Batcher(Limits(8))
+    early, late = Job(1, start_by_ms=2000), Job(2, start_by_ms=1000)
+    for job in (Job(0), early, late):
+        batcher.put("normal", job)
+    assert batcher.late(1000) == []
+    assert batcher.late(1001) == [late]
+    assert batcher.late(1001) == [late]
+    assert batcher.discard(lambda job: job is late) == [late]
+    assert batcher.late(2000) == []
+    assert batcher.late(2001) == [early]
+    assert batcher.take() == [Job(0), early]
+
+
+def test_bound_makes_batches_smaller_and_never_larger_than_declared() -> None:
+    batcher: Batcher[Job] = Batcher(Limits(8, max_weight=6))
+    for id in range(14):
+        batcher.put("normal", Job(id))
+    sizes = []
+    for bound in (2, 100, None):
+        batcher.bound(bound)
+        sizes.append(len(batcher.take()))
+    assert sizes == [2, 6, 6]
