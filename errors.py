@@ -6,6 +6,7 @@ PenstockError
 ├── AccessError       unauthenticated 401 · forbidden 403
 ├── NotThere          not_found 404 · unknown_model 404 · method_not_allowed 405 · result_expired 410
 ├── WrongMoment       not_ready 409 · already_terminal 409
+│                     not_loaded 409 · version_conflict 409
 ├── Busy              queue_full 429 · quota_exceeded 429
 ├── Away              broker_unavailable 503 · store_unavailable 503 · objects_unavailable 503
 ├── JobFailure        model_error · out_of_memory · worker_lost · timed_out · attempts_exhausted
@@ -170,6 +171,18 @@ class AlreadyTerminal(WrongMoment):
     """The job's state does not allow that."""
 
     code, status = "already_terminal", 409
+
+
+class NotLoaded(WrongMoment):
+    """This version is not loaded."""
+
+    code, status = "not_loaded", 409
+
+
+class VersionConflict(WrongMoment):
+    """The model's labels or traffic do not allow that."""
+
+    code, status = "version_conflict", 409
 
 
 class Busy(PenstockError):

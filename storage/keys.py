@@ -12,6 +12,8 @@ DONE = PREFIX + "done"
 MOVES = DONE + ":moves"
 #: Sorted set of worker names by the time their last sign of life runs out.
 WORKERS = PREFIX + "workers"
+#: Hash of what operators asked for: model -> JSON of its record.
+DEPLOYMENTS = PREFIX + "deployments"
 #: Hash of API keys: SHA-256 of the key -> JSON of what it may do.
 API_KEYS = PREFIX + "keys"
 #: The secret that signs links to objects.

@@ -11,7 +11,8 @@ from storage.connection import store_errors
 #: A worker that has not been heard of for so long counts as gone, seconds.
 TTL_S = 15
 
-ModelState = Literal["loading", "ready", "failed"]
+#: draining: it still runs the jobs that were accepted for it, and ends then.
+ModelState = Literal["loading", "ready", "failed", "draining"]
 
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ PenstockError
 ├── BadRequest         InvalidInput · MalformedBody · PayloadTooLarge · UnsupportedMediaType · IdempotencyMismatch
 ├── AccessError        Unauthenticated · Forbidden
 ├── NotThere           NotFound · UnknownModel · MethodNotAllowed · ResultExpired
-├── WrongMoment        NotReady · AlreadyTerminal
+├── WrongMoment        NotReady · AlreadyTerminal · NotLoaded · VersionConflict
 ├── Busy               QueueFull · QuotaExceeded
 ├── Away               BrokerUnavailable · StoreUnavailable · ObjectsUnavailable
 └── JobFailure         ModelError · OutOfMemory · WorkerLost · TimedOut · AttemptsExhausted
@@ -198,6 +198,18 @@ class AlreadyTerminal(WrongMoment):
     """The job's state does not allow that."""
 
     code, status = "already_terminal", 409
+
+
+class NotLoaded(WrongMoment):
+    """This version is not loaded."""
+
+    code, status = "not_loaded", 409
+
+
+class VersionConflict(WrongMoment):
+    """The model's labels or traffic do not allow that."""
+
+    code, status = "version_conflict", 409
 
 
 class Busy(PenstockError):
