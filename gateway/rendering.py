@@ -103,7 +103,7 @@ def waiting(job: Job, message: Message, register: Register, position: int | None
         reason = "retrying"
     elif serving is None or serving.states == {"failed"}:
         reason = "no_worker"
-    elif "ready" not in serving.states:
+    elif not serving.states & {"ready", "draining"}:
         reason = "model_loading"
     else:
         reason = "behind_others"

@@ -15,7 +15,10 @@ def fault(workers: list[WorkerStatus], *, host: str) -> str | None:
     ours = [worker for worker in workers if f"-{host}-" in worker.name]
     if not ours:
         return "no worker of this host has been heard of"
-    loading = [status.model for worker in ours for status in worker.models if status.state == "loading"]
+    statuses = [status for worker in ours for status in worker.models]
+    # A new version that loads beside one that serves is no fault.
+    served = {status.model for status in statuses if status.state in ("ready", "draining")}
+    loading = [status.model for status in statuses if status.state == "loading" and status.model not in served]
     return f"loading {', '.join(loading)}" if loading else None
 
 

@@ -145,6 +145,12 @@ class Lane:
         if self.alive:
             self._channel.basic_cancel(self.consumer)
 
+    def end(self) -> None:
+        """Close the channel, whose connection goes on; on the event loop's thread only."""
+        if self.alive:
+            self.alive = False
+            self._channel.close()
+
     def close(self) -> None:
         """Forget the channel (its connection is gone, or is about to be closed)."""
         self.alive = False

@@ -27,13 +27,15 @@ def worker_name(pool: str) -> str:
 
 
 class Pool:
-    """The servings of one worker. `on_ready` and `flush` are set by the step that owns the connection."""
+    """The servings of one worker. `on_…` and `flush` are set by the step that owns the connection.
+
+    `servings` is replaced, never changed: other threads go through the one that they took.
+    """
 
     def __init__(
         self,
         *,
         pool: str,
-        entries: Sequence[Entry],
         devices: Callable[[Entry], Sequence[str]],
         repository: Path,
         objects_url: str,
@@ -41,47 +43,86 @@ class Pool:
         workers: Workers,
     ) -> None:
         self.name = worker_name(pool)
+        self.on_added: Callable[[Serving], None] = lambda serving: None
         self.on_ready: Callable[[Serving], None] = lambda serving: None
+        self.on_retire: Callable[[Serving], None] = lambda serving: None
         self.flush: Callable[[], None] = lambda: None
-        self._pool = pool
+        self.pool = pool
+        self._devices = devices
+        self._repository = repository
+        self._objects_url = objects_url
+        self._jobs = jobs
         self._workers = workers
         self._started_ms = wall_ms()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._beat_now = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self.servings = [
-            Serving(
-                entry,
-                pool=pool,
-                devices=devices(entry),
-                repository=repository,
-                objects_url=objects_url,
-                jobs=jobs,
-                stopping=self._stopping,
-                changed=self._on_change,
-                flush=lambda: self.flush(),
-            )
-            for entry in entries
-        ]
+        self._guard = threading.Lock()
+        self._started = False
+        self.servings: tuple[Serving, ...] = ()
 
     def start(self) -> None:
+        with self._guard:
+            self._started = True
+            for serving in self.servings:
+                serving.start()
         self._beats.start()
-        for serving in self.servings:
-            serving.start()
+
+    def add(self, entry: Entry) -> None:
+        """Serve one version more: it loads beside the others."""
+        serving = Serving(
+            entry,
+            pool=self.pool,
+            devices=self._devices(entry),
+            repository=self._repository,
+            objects_url=self._objects_url,
+            jobs=self._jobs,
+            stopping=threading.Event(),
+            changed=self._on_change,
+            flush=lambda: self.flush(),
+        )
+        with self._guard:
+            if self.stopping.is_set():
+                return
+            self.servings = (*self.servings, serving)
+            if self._started:
+                serving.start()
+        self.on_added(serving)
+        self._beat_now.set()
+
+    def drain(self, serving: Serving, *, wanted: bool = False) -> None:
+        """Say that a version is no longer to be asked for, or is again; it goes on as before."""
+        if serving.draining == wanted:
+            serving.draining = not wanted
+            self._beat_now.set()
+
+    def retire(self, serving: Serving) -> None:
+        """End a serving; asked again until it is gone, as the event loop may have forgotten it."""
+        self.on_retire(serving)
+
+    def remove(self, serving: Serving) -> None:
+        """Its executors have ended."""
+        with self._guard:
+            self.servings = tuple(one for one in self.servings if one is not serving)
+        self._beat_now.set()
+        entry = serving.entry
+        log.info("version ended", extra={"model": entry.manifest.name, "version": entry.version})
 
     def stop_taking(self) -> list[Delivery]:
         """Start no more batches; returns what waited, to be given back."""
-        self._stopping.set()
+        with self._guard:
+            self.stopping.set()
         self._beat_now.set()
-        return self._disclaimed([(serving, serving.stop_taking()) for serving in self.servings])
+        return self.disclaimed([(serving, serving.stop_taking()) for serving in self.servings])
 
     def finish_batches(self, tick: Callable[[], None]) -> list[Delivery]:
         """Wait for the batches that run, calling `tick` now and then; returns those that got no outcome."""
         while not all(serving.finish(0.05) for serving in self.servings):
             tick()
-        return self._disclaimed([(serving, serving.unfinished()) for serving in self.servings])
+        return self.disclaimed([(serving, serving.unfinished()) for serving in self.servings])
 
-    def _disclaimed(self, left: list[tuple[Serving, list[Delivery]]]) -> list[Delivery]:
+    def disclaimed(self, left: Sequence[tuple[Serving, list[Delivery]]]) -> list[Delivery]:
+        """Deliveries without an outcome, after the store was told that these attempts are none."""
         for serving, deliveries in left:
             try:
                 serving.disclaim(deliveries)
@@ -99,7 +140,7 @@ class Pool:
     def status(self) -> WorkerStatus:
         return WorkerStatus(
             name=self.name,
-            pool=self._pool,
+            pool=self.pool,
             started_ms=self._started_ms,
             models=tuple(serving.status() for serving in self.servings),
         )
@@ -110,7 +151,7 @@ class Pool:
             self.on_ready(serving)
 
     def _beat(self) -> None:
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             try:
                 self._workers.beat(self.status(), now_ms=wall_ms())
             except PenstockError as error:

@@ -6,12 +6,15 @@ import resource
 from collections.abc import Sequence
 
 from errors import OperatorError, PenstockError
-from models.catalog import Catalog, Entry
+from models.catalog import Catalog
+from models.repository import Repository
 from settings import Settings
 from storage.connection import connect
+from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
+from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
 from workers.pool import Pool
 from workers.step import Lanes, lanes_step
@@ -19,18 +22,16 @@ from workers.step import Lanes, lanes_step
 log = logging.getLogger(__name__)
 
 
-def chosen(catalog: Catalog, *, pool: str, models: Sequence[str]) -> list[Entry]:
-    """The models this worker serves; raises OperatorError when there is none."""
+def check(catalog: Catalog, *, pool: str, models: Sequence[str]) -> None:
+    """Raises UnknownModel for a name that is none, and OperatorError when there is nothing to serve."""
     for name in models:
         catalog.get(name)
-    entries = [
-        entry
-        for entry in catalog.entries()
-        if pool in entry.manifest.pools and (not models or entry.manifest.name in models)
-    ]
-    if not entries:
+    if not any(
+        pool in entry.manifest.pools and (not models or name in models)
+        for name, entries in catalog.models.items()
+        for entry in entries
+    ):
         raise OperatorError(f"no model of the repository runs in pool {pool!r}: `penstock models check` lists them")
-    return entries
 
 
 def allow_open_files() -> None:
@@ -44,19 +45,22 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     allow_open_files()
     # Before anything is loaded: a pool of GPUs without one can serve nothing.
     gpus = require_gpus(os.environ) if pool == "gpu" else 0
-    catalog = Catalog.load(settings.models)
+    repository = Repository(settings.models)
+    check(repository.catalog, pool=pool, models=models)
     redis = connect(settings.store_url)
+    jobs, workers = JobStore(redis), Workers(redis)
     served = Pool(
         pool=pool,
-        entries=chosen(catalog, pool=pool, models=models),
         devices=lambda entry: devices(pool, entry.manifest.instances, gpus),
         repository=settings.models.resolve(),
         objects_url=settings.objects,
-        jobs=JobStore(redis),
-        workers=Workers(redis),
+        jobs=jobs,
+        workers=workers,
     )
+    deployer = Deployer(served, repository, models=models, deployments=Deployments(redis), jobs=jobs, workers=workers)
     app = make_app(settings)
     app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
+    deployer.start()
     run_worker(app, name=served.name, queue=WORKER_QUEUE)
     return 0
 

@@ -62,6 +62,8 @@ class Serving:
         self._unfinished: list[Delivery] = []
         self._ready = 0
         self._reason = ""
+        #: No job is accepted for it any more; those that were are run.
+        self.draining = False
         self._rows = self._batches = 0
         self._compute_ms = 0.0
         name = f"{entry.manifest.name}-{entry.version}"
@@ -84,8 +86,25 @@ class Serving:
     def ready(self) -> bool:
         return self._ready > 0
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last try to load it failed; it is tried again."""
+        return not self._ready and bool(self._reason)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes no job any more, for good."""
+        return self._stopping.is_set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that came in waits or runs."""
+        return not self._running and not len(self.batcher)
+
     def status(self) -> ModelStatus:
         state: ModelState = "ready" if self._ready else "failed" if self._reason else "loading"
+        if self.draining:
+            state = "draining"
         return ModelStatus(
             model=self.entry.manifest.name,
             version=self.entry.version,
@@ -115,6 +134,7 @@ class Serving:
 
     def stop_taking(self) -> list[Delivery]:
         """Start no more batches; returns the jobs that waited."""
+        self._stopping.set()
         return self.batcher.close()
 
     def finish(self, timeout_s: float) -> bool:

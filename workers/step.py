@@ -31,10 +31,12 @@ class Lanes:
         self._on_refused = on_refused
         self._connection: Any = None
         self._hub: Any = None
-        self._lanes: dict[str, list[Lane]] = {}
+        self._lanes: dict[Serving, list[Lane]] = {}
         self._flush_asked = threading.Event()
         self._started = self._ended = False
         self._renewal: Any = None
+        pool.on_added = lambda serving: self._soon(self._declare, serving)
+        pool.on_retire = lambda serving: self._soon(self._retire, serving)
         pool.on_ready = lambda serving: self._soon(self._open_later, serving)
         pool.flush = self._ask_flush
 
@@ -86,19 +88,49 @@ class Lanes:
         self._pool.close()
         log.info("worker stopped", extra={"given_back": len(waiting) + len(unfinished)})
 
+    def _declare(self, serving: Serving) -> None:
+        if self._connection is not None:
+            topology.declare(self._connection, serving.queues)
+
     def _open_later(self, serving: Serving) -> None:
         if self._connection is not None:
             self._open(serving)
 
     def _open(self, serving: Serving) -> None:
-        key = serving.queues[0]
-        if key in self._lanes:
+        # Two of one queue, as when a version is made anew, take turns: kombu's Redis transport knows one consumer each.
+        if serving.stopped or any(one.queues == serving.queues and not one.stopped for one in self._lanes):
             return
+        topology.declare(self._connection, serving.queues)
         amqp = topology.is_amqp(self._connection)
-        self._lanes[key] = open_lanes(serving, self._connection, amqp=amqp, name=self._pool.name)
-        for lane in self._lanes[key]:
+        self._lanes[serving] = open_lanes(serving, self._connection, amqp=amqp, name=self._pool.name)
+        for lane in self._lanes[serving]:
             lane.consume(serving.receive, self._refuse)
-        log.info("consuming", extra={"model": serving.entry.manifest.name, "prefetch": serving.prefetch})
+        about = {"model": serving.entry.manifest.name, "version": serving.entry.version}
+        log.info("consuming", extra=about | {"prefetch": serving.prefetch})
+
+    def _retire(self, serving: Serving) -> None:
+        """End one serving: take no more, let what runs finish, give the rest back. Asked again until it is gone."""
+        if self._ended or self._connection is None or serving not in self._pool.servings:
+            return
+        lanes = self._lanes.get(serving, [])
+        if not serving.stopped:
+            # Jobs that were pushed straight to the queue have no record that would say so.
+            if serving.draining and any(topology.depth(self._connection, lane.queue) for lane in lanes):
+                return
+            for lane in lanes:
+                lane.cancel()
+            self._give_back(self._pool.disclaimed([(serving, serving.stop_taking())]))
+            for other in self._pool.servings:
+                if other.ready:
+                    self._open(other)
+        if serving.finish(0):
+            for lane in lanes:
+                lane.flush()
+            self._give_back(self._pool.disclaimed([(serving, serving.unfinished())]))
+            for lane in lanes:
+                lane.end()
+            self._lanes.pop(serving, None)
+            self._pool.remove(serving)
 
     def _refuse(self, body: bytes, error: PenstockError) -> None:
         self._on_refused(body, error)
