@@ -1,18 +1,17 @@
 """Submissions accepted in groups: those that come while store and broker are busy with others go together.
 
-A thread that finds nobody before it makes its record itself, so that a lone request pays for no hand-over; what
-comes meanwhile is taken by one thread in one round trip. Each request then waits once, for the broker's confirm.
-Under load that is what counts: a request that talks to the store by itself gives up and takes back Python's lock
-at every step (measured with 64 clients that submit and long-poll: 45 context switches a job, 32 with this and with
-`gateway.waiting` reading records in groups; a third more jobs a second).
+One thread makes the records of all that wait in one round trip and hands the messages to the publisher. Each request
+waits once, for the broker's confirm.
 """
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from errors import BrokerUnavailable, PenstockError, QueueFull, StoreUnavailable
+from gateway.grouping import Grouped
+from gateway.suspending import Signal
 from storage.job import NewJob
 from storage.jobs import Creation, JobStore
 from tasks.message import Message
@@ -49,17 +48,19 @@ class Entry:
 
     __slots__ = ("creation", "idempotency", "prepared", "ticket")
 
-    def __init__(self, prepared: Prepared, idempotency: Idempotency | None, deadline: float) -> None:
+    def __init__(
+        self, prepared: Prepared, idempotency: Idempotency | None, deadline: float, told: Callable[[], None]
+    ) -> None:
         self.prepared = prepared
         self.idempotency = idempotency
         record = prepared.record
         #: Settled by the publisher, or here where there is nothing to publish.
-        self.ticket = Ticket(Outgoing(record.queue, record.id, prepared.body), deadline)
+        self.ticket = Ticket(Outgoing(record.queue, record.id, prepared.body), deadline, told)
         #: The store's word; None while, and if, there is none.
         self.creation: Creation | None = None
 
     def outcome(self) -> PenstockError | None:
-        """Waits for the end; None, or why the submission failed: StoreUnavailable, BrokerUnavailable, QueueFull."""
+        """At its end or deadline: None, or why it failed: StoreUnavailable, BrokerUnavailable, QueueFull."""
         try:
             self.ticket.wait()
         except (BrokerUnavailable, QueueFull, StoreUnavailable) as error:
@@ -69,60 +70,50 @@ class Entry:
         return None
 
 
+class Count:
+    """Sets a signal once so many things have happened."""
+
+    __slots__ = ("_guard", "_left", "signal")
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._guard = threading.Lock()
+        self.signal: Signal[None] = Signal()
+        if not left:
+            self.signal.set()
+
+    def down(self) -> None:
+        with self._guard:
+            self._left -= 1
+            done = self._left == 0
+        if done:
+            self.signal.set()
+
+
 class Acceptor:
-    """Makes records and publishes messages, for many threads."""
+    """Makes records and publishes messages, for many requests."""
 
     def __init__(self, jobs: JobStore, publisher: Publisher, *, deadline_s: float) -> None:
         self._jobs = jobs
         self._publisher = publisher
         self._deadline_s = deadline_s
-        self._queue: list[Entry] = []
-        self._wake = threading.Condition()
-        #: Somebody makes records now.
-        self._busy = False
-        #: It is the thread's turn.
-        self._handed = False
-        self._thread: threading.Thread | None = None
+        self._waiting: Grouped[Entry] = Grouped("acceptor", self._take, most=GROUP)
 
-    def accept(self, wanted: Sequence[tuple[Prepared, Idempotency | None]]) -> list[Entry]:
-        """Records made, messages published; ask each entry for its `outcome`."""
-        deadline = time.monotonic() + self._deadline_s
-        entries = [Entry(prepared, idempotency, deadline) for prepared, idempotency in wanted]
-        with self._wake:
-            alone = not self._busy
-            self._busy = True
-            if not alone:
-                self._queue.extend(entries)
-        if alone:
-            try:
-                self._make(entries)
-            finally:
-                self._hand_over()
+    async def accept(self, wanted: Sequence[tuple[Prepared, Idempotency | None]]) -> list[Entry]:
+        """Make the records and publish the messages; each entry then has its `outcome`."""
+        deadline, count = time.monotonic() + self._deadline_s, Count(len(wanted))
+        entries = [Entry(prepared, idempotency, deadline, count.down) for prepared, idempotency in wanted]
+        self._waiting.add(entries)
+        await count.signal.within(self._deadline_s)
         return entries
 
-    def _hand_over(self) -> None:
-        with self._wake:
-            if not self._queue:
-                self._busy = False
-                return
-            self._handed = True
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="acceptor", daemon=True)
-                self._thread.start()
-            self._wake.notify()
+    def close(self) -> None:
+        self._waiting.close()
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._handed:
-                    self._wake.wait()
-                group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-                if not group:
-                    self._handed = self._busy = False
-                    continue
-            now = time.monotonic()
-            # Those whose time is over were told so: their records must not come to be any more.
-            self._make([entry for entry in group if now < entry.ticket.deadline])
+    def _take(self, group: list[Entry]) -> None:
+        now = time.monotonic()
+        # Those whose time is over were told so: their records must not come to be any more.
+        self._make([entry for entry in group if now < entry.ticket.deadline])
 
     def _make(self, entries: list[Entry]) -> None:
         try:

@@ -5,9 +5,7 @@ import os
 import random
 import re
 import signal
-import threading
 import time
-from collections.abc import Callable
 
 from flask import Flask, Response, g, request
 
@@ -16,9 +14,11 @@ from errors import OperatorError
 from gateway import problems
 from gateway.application import Application
 from gateway.authentication import Authentication, require_keys
+from gateway.front import Front
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.parts import Parts
+from gateway.reading import Reader
 from gateway.register import Register
 from gateway.routes import Route
 from gateway.submitting import Submitter
@@ -40,23 +40,25 @@ from tasks.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
-#: Request threads that long polls leave free for everything else.
-KEPT_FREE = 0.25
+#: Long polls at once; each costs a few kilobytes.
+WAITERS = 8192
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def create_app(
     settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access, catalog: Catalog,
     publisher: Publisher, waiting: Waiting,
-) -> Flask:  # fmt: skip
+) -> Application:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects)
     register = Register(workers)
     parts = Parts(
         settings=settings,
         jobs=jobs,
+        reader=Reader(jobs),
         objects=objects,
         access=access,
+        authentication=Authentication(access, settings),
         catalog=catalog,
         publisher=publisher,
         register=register,
@@ -74,7 +76,7 @@ def create_app(
     app.url_map.merge_slashes = False
     problems.install(app)
     table = all_routes(parts)
-    watch_requests(app, table, Authentication(access, settings), parts.tally)
+    watch_requests(app, table, parts.authentication, parts.tally)
     for route in table:
         app.add_url_rule(route.path, route.name, route.view, methods=[route.method], provide_automatic_options=False)
     return app
@@ -111,8 +113,8 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
         return response
 
 
-def from_environment() -> Flask:
-    """The application that the environment describes; what granian's workers load."""
+def from_environment() -> Front:
+    """What granian's workers load: the application that the environment describes."""
     # A server process that outlived granian's main one would keep the port, and nobody would stop it.
     die_with_parent(signal.SIGKILL)
     settings = Settings.from_env(os.environ)
@@ -124,29 +126,11 @@ def from_environment() -> Flask:
     except OperatorError as error:
         log.error("gateway cannot start", extra={"reason": error.detail})
         raise SystemExit(1) from error
-    at_shutdown(app.extensions["penstock"].waiting.close)
-    return app
+    parts: Parts = app.extensions["penstock"]
+    return Front(app, all_routes(parts), threads=settings.gateway_threads, at_end=parts.waiting.close)
 
 
-def at_shutdown(end: Callable[[], None]) -> None:
-    """Call `end` as soon as this process is told to end: nobody should wait then.
-
-    Granian installs its own handlers after this, and has no hook for it; the wakeup file descriptor is written
-    whatever handler there is (signal.set_wakeup_fd).
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-
-    def watch() -> None:
-        while os.read(reader, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
-            pass
-        end()
-
-    threading.Thread(target=watch, name="shutdown", daemon=True).start()
-
-
-def from_settings(settings: Settings) -> Flask:
+def from_settings(settings: Settings) -> Application:
     client = connect(settings.store_url)
     access, jobs = Access(client), JobStore(client)
     require_keys(access, settings)
@@ -159,7 +143,7 @@ def from_settings(settings: Settings) -> Flask:
         access=access,
         catalog=catalog,
         publisher=Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)),
-        waiting=Waiting(client, jobs, slots=slots(settings.gateway_threads)),
+        waiting=Waiting(client, jobs, slots=WAITERS, streams=max(1, settings.gateway_threads // 2)),
     )
 
 
@@ -172,8 +156,3 @@ def lanes(catalog: Catalog) -> list[str]:
         for pool in entry.manifest.pools
         for lane in LANES
     ]
-
-
-def slots(threads: int) -> int:
-    """How many requests may wait at once where `threads` are handled."""
-    return max(1, threads - max(2, round(threads * KEPT_FREE)))

@@ -3,12 +3,15 @@
 These are a third of Flask's own time for a request (measured), and this is the path that every job takes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.routing import MapAdapter
+
+from gateway.suspending import run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -29,7 +32,36 @@ class NoSessions(SessionInterface):
 
 
 class Application(Flask):
+    """Views may be coroutines, driven by `gateway.suspending`: in the request's thread, or on the event loop."""
+
     session_interface = NoSessions()
+
+    def full_dispatch_request(self) -> Response:
+        return run(self.respond())
+
+    async def answer(self, environ: "WSGIEnvironment") -> Response:
+        """The response to one request, whose context is this coroutine's own; never raises what a view raised."""
+        with self.request_context(environ):
+            try:
+                return await self.respond()
+            # As Flask's own `wsgi_app` does: whatever it is has an answer.
+            except Exception as error:  # noqa: BLE001
+                return self.handle_exception(error)
+
+    async def respond(self) -> Response:
+        try:
+            answer: Any = self.preprocess_request()
+            if answer is None:
+                answer = self.dispatch_request()
+                if isawaitable(answer):
+                    answer = await answer
+        # Flask's place for errors: ours turns each into a problem document.
+        except Exception as error:  # noqa: BLE001
+            answer = self.handle_user_exception(error)
+        return self.finalize_request(answer)
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Routes by the path alone: neither host nor scheme decides here, and no URL is built from a route."""
@@ -47,10 +79,11 @@ class Whole(Response):
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str], content_type: str) -> None:
         super().__init__([body], status, headers, content_type=content_type)
-        self._body = body
+        #: What is sent.
+        self.content = body
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "HEAD":
             return super().__call__(environ, start_response)
-        start_response(self.status, [*self.headers, ("Content-Length", str(len(self._body)))])
-        return [self._body]
+        start_response(self.status, [*self.headers, ("Content-Length", str(len(self.content)))])
+        return [self.content]

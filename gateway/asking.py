@@ -72,6 +72,11 @@ def job_of(parts: Parts, id: str, *, tenant: str) -> Job:
     return permitted(parts.jobs.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=tenant)
 
 
+async def read_job(parts: Parts, id: str) -> Job:
+    """As `own_job`, for a request that holds no thread."""
+    return permitted(await parts.reader.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=g.tenant)
+
+
 def permitted(job: Job | None, id: str, *, tenant: str) -> Job:
     """The record found under `id`, if `tenant` may see it and there is something to see; raises as `own_job`."""
     if job is None or job.tenant != tenant:

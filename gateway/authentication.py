@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flask import request
@@ -13,6 +14,9 @@ from flask import request
 from errors import Forbidden, OperatorError, Unauthenticated
 from settings import Settings
 from storage.access import Access
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Seconds that a key is trusted without asking the store again: how long a revoked one may still work.
 FRESH_S = 5.0
@@ -45,6 +49,15 @@ class Authentication:
         if match is None:
             raise Unauthenticated("the Authorization header must be: Bearer psk_…")
         return self._tenant_of(match[1])
+
+    def remembers(self, environ: "WSGIEnvironment") -> bool:
+        """Whether `tenant` would answer such a request without asking the store."""
+        header = environ.get("HTTP_AUTHORIZATION")
+        if header is None:
+            return True
+        match = _BEARER.fullmatch(header)
+        known = self._known.get(match[1]) if match else None
+        return match is None or (known is not None and self._clock() < known[1])
 
     def _tenant_of(self, key: str) -> str:
         known = self._known.get(key)

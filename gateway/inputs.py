@@ -43,6 +43,15 @@ class Inputs:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
+    def inline(self, inputs: Mapping[str, Input]) -> msgspec.Raw | None:
+        """The inputs' JSON as the message carries it, where the object store has no part in it; else None."""
+        for given in inputs.values():
+            if not given.stored and (
+                (type(given.value) is dict and "object" in given.value) or len(memoryview(given.raw)) > INLINE_LIMIT
+            ):
+                return None
+        return msgspec.Raw(_encode({name: msgspec.Raw(given.raw) for name, given in inputs.items()}))
+
     def settle(self, inputs: Mapping[str, Input], *, tenant: str, job: str, moved: list[str]) -> msgspec.Raw:
         """The inputs' JSON as the message carries it; the key of each object made is added to `moved`.
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from gateway.authentication import Authentication
 from gateway.inputs import Inputs
 from gateway.links import Links
+from gateway.reading import Reader
 from gateway.register import Register
 from gateway.submitting import Submitter
 from gateway.tally import Tally
@@ -20,8 +22,10 @@ from tasks.publisher import Publisher
 class Parts:
     settings: Settings
     jobs: JobStore
+    reader: Reader
     objects: Objects
     access: Access
+    authentication: Authentication
     catalog: Catalog
     publisher: Publisher
     register: Register

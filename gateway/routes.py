@@ -1,12 +1,13 @@
 """A route: what Flask needs to know of it, and what the OpenAPI document says of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Response
 
-View = Callable[..., Response]
+#: A request that may have to wait for long is a coroutine (`gateway.suspending`).
+View = Callable[..., Response] | Callable[..., Awaitable[Response]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +55,5 @@ class Route:
     errors: tuple[str, ...] = ()
     #: True where no API key is asked for.
     public: bool = False
+    #: True where the view computes for less than a millisecond and waits as a coroutine: it runs on the event loop.
+    quick: bool = False

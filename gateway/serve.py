@@ -1,12 +1,11 @@
-"""The gateway's process: granian's WSGI server around the application, which only its children load."""
+"""The gateway's process: granian's RSGI server around the application, which only its children load."""
 
 import logging
-import os
 import resource
 import time
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
 from errors import StoreUnavailable
@@ -29,18 +28,16 @@ STORE_S = 10.0
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises OperatorError where the farm may not be served like this."""
     check(settings)
-    forget_cgi_names()
     allow_connections()
     logging.getLogger("_granian").addFilter(is_news)
     server = Granian(
         "gateway.app:from_environment",
         factory=True,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         address=settings.host,
         port=settings.port,
         workers=settings.gateway_processes,
-        blocking_threads=settings.gateway_threads,
-        blocking_threads_idle_timeout=60,
+        loop=Loops.uvloop,
         backlog=1024,
         backpressure=CONNECTIONS,
         websockets=False,
@@ -81,13 +78,6 @@ LOGGING = {
 def is_news(record: logging.LogRecord) -> bool:
     """False for granian's advice on the number of threads: ours wait rather than compute."""
     return "Python threads" not in record.getMessage()
-
-
-def forget_cgi_names() -> None:
-    """Granian lays each request over this process's environment: a variable must not pass for a header."""
-    for name in list(os.environ):
-        if name.startswith(("HTTP_", "CONTENT_", "REMOTE_", "wsgi.")):
-            del os.environ[name]
 
 
 def allow_connections() -> None:

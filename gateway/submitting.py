@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueFull, ResultExpired, StoreUnavailable
 from gateway.accepting import NEW, Acceptor, Entry, Idempotency, Prepared
-from gateway.confirmations import Confirmations
+from gateway.confirmations import confirmations
 from gateway.inputs import Inputs
 from gateway.submission import Input, Submission
+from gateway.suspending import Signal, blocking
 from gateway.withdrawals import Withdrawals
 from models.catalog import Catalog
 from models.signature import check, measure
@@ -54,9 +57,9 @@ class Submitter:
         self._deadline_s = deadline_s
         self._now_ms = now_ms
         self.withdrawals = Withdrawals(jobs)
-        self.confirmations = Confirmations(jobs)
+        self.confirmations = confirmations(jobs)
 
-    def prepare(
+    async def prepare(
         self, submission: Submission, inputs: Mapping[str, Input], *,
         tenant: str, id: str = "", moved: Sequence[str] = (), traceparent: str = "",
     ) -> Prepared:  # fmt: skip
@@ -67,11 +70,9 @@ class Submitter:
         rows, measured = check(manifest, values), measure(manifest, values)
         id, now, kept = id or new_id(), self._now_ms(), list(moved)
         webhook = submission.webhook
-        try:
-            settled = self._inputs.settle(inputs, tenant=tenant, job=id, moved=kept)
-        except PenstockError:
-            self._inputs.erase(kept)
-            raise
+        settled = self._inputs.inline(inputs)
+        if settled is None:
+            settled = await blocking(lambda: self._settle(inputs, tenant, id, kept))
         message = Message(
             v=VERSION,
             id=id,
@@ -98,33 +99,48 @@ class Submitter:
         body = message.encode()
         return Prepared(message, body, message.record(body, now_ms=now), limits.queue, kept)
 
-    def submit(self, prepared: Prepared, idempotency: Idempotency | None = None) -> Submitted:
+    def _settle(self, inputs: Mapping[str, Input], tenant: str, job: str, moved: list[str]) -> msgspec.Raw:
+        try:
+            return self._inputs.settle(inputs, tenant=tenant, job=job, moved=moved)
+        except PenstockError:
+            self._inputs.erase(moved)
+            raise
+
+    async def submit(self, prepared: Prepared, idempotency: Idempotency | None = None) -> Submitted:
         """Accept one job; raises QueueFull, IdempotencyMismatch, StoreUnavailable or BrokerUnavailable."""
-        (outcome,) = self.submit_all([(prepared, idempotency)])
+        (outcome,) = await self.submit_all([(prepared, idempotency)])
         if isinstance(outcome, PenstockError):
             raise outcome
         return outcome
 
-    def submit_all(self, wanted: Sequence[tuple[Prepared, Idempotency | None]]) -> list[Submitted | PenstockError]:
+    async def submit_all(
+        self, wanted: Sequence[tuple[Prepared, Idempotency | None]]
+    ) -> list[Submitted | PenstockError]:
         """Accept many jobs; an outcome for each, in order."""
-        return [self._outcome(entry) for entry in self._acceptor.accept(wanted)]
+        return [await self._outcome(entry) for entry in await self._acceptor.accept(wanted)]
 
-    def _outcome(self, entry: Entry) -> Submitted | PenstockError:
+    def close(self) -> None:
+        self._acceptor.close()
+        self.withdrawals.close()
+        self.confirmations.close()
+
+    async def _outcome(self, entry: Entry) -> Submitted | PenstockError:
         error, prepared, creation = entry.outcome(), entry.prepared, entry.creation
         if creation is None:
-            self._disown(prepared)
+            await blocking(lambda: self._disown(prepared))
             return error or StoreUnavailable()
         if creation.verdict in NEW:
-            if error is not None and self._withdraw(prepared):
+            if error is not None and await blocking(lambda: self._withdraw(prepared)):
                 return error
             if entry.idempotency is not None:
-                self.confirmations.add(prepared.record.id)
+                self.confirmations.add([prepared.record.id])
             return accepted(prepared, creation)
-        self._inputs.erase(prepared.moved)
+        if prepared.moved:
+            await blocking(lambda: self._inputs.erase(prepared.moved))
         if creation.verdict != "same":
             return refusal(prepared, creation)
         try:
-            return self._follow(creation.detail)
+            return await self._follow(creation.detail)
         except PenstockError as refused:
             return refused
 
@@ -145,17 +161,17 @@ class Submitter:
         self.withdrawals.add(prepared.record)
         self._inputs.erase(prepared.moved)
 
-    def _follow(self, id: str) -> Submitted:
+    async def _follow(self, id: str) -> Submitted:
         """The job that another request with the same Idempotency-Key made, once the broker has confirmed it."""
         deadline, pause = time.monotonic() + self._deadline_s, FIRST_LOOK_S
         # The other request may be in another process, which announces nothing; it needs milliseconds.
-        while not self._jobs.confirmed(id):
+        while not await blocking(lambda: self._jobs.confirmed(id)):
             if time.monotonic() > deadline:
-                self._finish_for_another(id)
+                await blocking(lambda: self._finish_for_another(id))
                 break
-            time.sleep(pause)
+            await Signal[None]().within(pause)
             pause = min(pause * 2, LONGEST_LOOK_S)
-        job = self._jobs.get(id)
+        job = await blocking(lambda: self._jobs.get(id))
         if job is None:
             raise BrokerUnavailable("the first request with this Idempotency-Key was not accepted", retry_after_s=2)
         if job.erased:

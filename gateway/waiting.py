@@ -17,6 +17,7 @@ import redis
 from redis.exceptions import RedisError, TimeoutError
 
 from errors import StoreUnavailable
+from gateway.suspending import Signal
 from storage import keys
 from storage.job import Job
 from storage.jobs import JobStore
@@ -39,23 +40,31 @@ _DONE = keys.DONE.encode()
 class Waiter:
     """Somebody who waits for one job."""
 
-    __slots__ = ("_lock", "job")
+    __slots__ = ("_signal", "job")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        self._signal: Signal[None] = Signal()
         #: The record as it was at the wake-up; None: look for yourself.
         self.job: Job | None = None
 
-    def wait(self, timeout_s: float) -> bool:
+    async def within(self, seconds: float) -> bool:
         """True once woken: the job may have ended, or the waiting was cut short."""
-        return self._lock.acquire(timeout=max(0.0, timeout_s))
+        return await self._signal.within(seconds) and self._rearm()
+
+    def wait(self, seconds: float) -> bool:
+        """As `within`, for a thread."""
+        if not self._signal.done:
+            self._signal.within(seconds).block()
+        return self._signal.done and self._rearm()
+
+    def _rearm(self) -> bool:
+        # Before `job` is read: a wake-up that comes in between has set it.
+        self._signal = Signal()
+        return True
 
     def wake(self, job: Job | None = None) -> None:
-        """Called by one thread at a time: two would release the lock twice."""
         self.job = job
-        if self._lock.locked():
-            self._lock.release()
+        self._signal.set()
 
 
 class Watch:
@@ -79,11 +88,13 @@ class Watch:
 class Waiting:
     """Everybody in this process who waits."""
 
-    def __init__(self, client: "redis.Redis", jobs: JobStore, *, slots: int) -> None:
+    def __init__(self, client: "redis.Redis", jobs: JobStore, *, slots: int, streams: int) -> None:
         self._client = client
         self._jobs = jobs
-        #: How many may wait at once: each holds a request thread, and some must be left for everything else.
+        #: How many may wait at once.
         self._slots, self._taken = slots, 0
+        #: How many of them may be streams: each holds a request thread, for minutes.
+        self._most_streams = streams
         self._waiters: dict[str, set[Waiter]] = {}
         #: Jobs accepted here under the present subscription that have not ended, and whose they are.
         self._open: dict[str, str] = {}
@@ -136,11 +147,8 @@ class Waiting:
 
     @contextmanager
     def follow(self, id: str) -> Iterator[Waiter | None]:
-        """Like `watch`, but the waiter is woken by every change of the job's state, not only the last.
-
-        Streams may take half of the places: they last for minutes.
-        """
-        if self._streams >= max(1, self._slots // 2):
+        """Like `watch`, but the waiter is woken by every change of the job's state, not only the last."""
+        if self._streams >= self._most_streams:
             yield None
             return
         with self.watch(id) as waiter:

@@ -42,17 +42,18 @@ class Outgoing(NamedTuple):
 
 
 class Ticket:
-    """One message on its way: `wait` returns once the broker has confirmed it."""
+    """One message on its way: `wait` returns once the broker has confirmed it. `told` is called at its end."""
 
-    __slots__ = ("_waiting", "deadline", "done", "error", "message")
+    __slots__ = ("_told", "_waiting", "deadline", "done", "error", "message")
 
-    def __init__(self, message: Outgoing, deadline: float) -> None:
+    def __init__(self, message: Outgoing, deadline: float, told: Callable[[], None] | None = None) -> None:
         self.message = message
         #: Monotonic seconds.
         self.deadline = deadline
         self.error: Exception | None = None
         #: Set once, by the publisher's thread.
         self.done = False
+        self._told = told
         self._waiting = threading.Lock()
         self._waiting.acquire()
 
@@ -61,6 +62,8 @@ class Ticket:
             self.done = True
             self.error = error
             self._waiting.release()
+            if self._told is not None:
+                self._told()
 
     def wait(self) -> None:
         """Block until confirmed; raises BrokerUnavailable or QueueFull."""

@@ -42,21 +42,23 @@ class BatchViews:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    def submit(self) -> Response:
+    async def submit(self) -> Response:
         items, key = read_items(self.parts.settings.max_body_bytes), asked_key()
-        prepared = [self.prepare(item, f"{key}/{index}" if key else "") for index, item in enumerate(items)]
+        prepared = [await self.prepare(item, f"{key}/{index}" if key else "") for index, item in enumerate(items)]
         good = [one for one in prepared if not isinstance(one, PenstockError)]
         for one, _ in good:
             self.parts.waiting.expect(one.record.id, g.tenant)
-        submitted = iter(self.parts.submitter.submit_all(good))
+        submitted = iter(await self.parts.submitter.submit_all(good))
         results = [one if isinstance(one, PenstockError) else next(submitted) for one in prepared]
         return answer(Outcomes(data=[self.outcome(one) for one in results]))
 
-    def prepare(self, item: bytes | msgspec.Raw, key: str) -> tuple[Prepared, Idempotency | None] | PenstockError:
+    async def prepare(self, item: bytes | msgspec.Raw, key: str) -> tuple[Prepared, Idempotency | None] | PenstockError:
         try:
             submission = decode(item)
             inputs = read_inputs(submission)
-            prepared = self.parts.submitter.prepare(submission, inputs, tenant=g.tenant, traceparent=traceparent())
+            prepared = await self.parts.submitter.prepare(
+                submission, inputs, tenant=g.tenant, traceparent=traceparent()
+            )
         # One bad submission never refuses the rest.
         except PenstockError as error:
             return error

@@ -10,7 +10,7 @@ from errors import PenstockError
 from gateway import bodies
 from gateway.accepting import Idempotency, Prepared
 from gateway.answers import answer, bare, encode, whole
-from gateway.asking import asked_wait, base_url, own_job, permitted, preferred_wait, traceparent
+from gateway.asking import asked_wait, base_url, permitted, preferred_wait, read_job, traceparent
 from gateway.idempotency import asked_key, idempotency
 from gateway.job_forms import JobForm
 from gateway.parts import Parts
@@ -18,6 +18,7 @@ from gateway.rendering import JobObject, render
 from gateway.routes import Answer, Body, Parameter, Route
 from gateway.submission import Submission, decode, read_inputs
 from gateway.submitting import Submitted
+from gateway.suspending import blocking
 from gateway.waiting import Waiter
 from storage.job import Job, Status
 from tasks.message import new_id
@@ -36,36 +37,37 @@ class JobViews:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    def submit(self) -> Response:
+    async def submit(self) -> Response:
         kind = bodies.require("application/json", "multipart/form-data")
-        prepared, key = self.read_json() if kind == "application/json" else self.read_form()
+        prepared, key = await (self.read_json() if kind == "application/json" else self.read_form())
         self.parts.waiting.expect(prepared.record.id, g.tenant)
         wait_s = preferred_wait()
         if not wait_s:
-            return self.accepted(self.parts.submitter.submit(prepared, key))
+            return self.accepted(await self.parts.submitter.submit(prepared, key))
         with self.parts.waiting.watch(prepared.record.id) as waiter:
-            submitted = self.parts.submitter.submit(prepared, key)
+            submitted = await self.parts.submitter.submit(prepared, key)
             if not submitted.replayed:
-                submitted = submitted._replace(job=self.end(waiter, submitted.job.id, wait_s, submitted.job))
+                submitted = submitted._replace(job=await self.end(waiter, submitted.job.id, wait_s, submitted.job))
         if submitted.replayed:
             with self.parts.waiting.watch(submitted.job.id) as waiter:
-                submitted = submitted._replace(job=self.end(waiter, submitted.job.id, wait_s))
+                submitted = submitted._replace(job=await self.end(waiter, submitted.job.id, wait_s))
         return self.accepted(submitted, {"Preference-Applied": f"wait={wait_s}"})
 
-    def read_json(self) -> tuple[Prepared, Idempotency | None]:
+    async def read_json(self) -> tuple[Prepared, Idempotency | None]:
         key = asked_key()
         submission = decode(bodies.read(self.parts.settings.max_body_bytes))
         inputs = read_inputs(submission)
-        prepared = self.parts.submitter.prepare(submission, inputs, tenant=g.tenant, traceparent=traceparent())
+        prepared = await self.parts.submitter.prepare(submission, inputs, tenant=g.tenant, traceparent=traceparent())
         return prepared, idempotency(key, submission, inputs) if key else None
 
-    def read_form(self) -> tuple[Prepared, Idempotency | None]:
+    async def read_form(self) -> tuple[Prepared, Idempotency | None]:
         key, parts, id = asked_key(), self.parts, new_id()
         max_bytes = parts.settings.max_body_bytes
         form = JobForm(parts.inputs, parts.catalog, tenant=g.tenant, job=id, max_bytes=max_bytes)
         try:
+            # Files are stored as they arrive: a form comes in a thread.
             submission, inputs = form.read(bodies.chunks(max_bytes))
-            prepared = parts.submitter.prepare(
+            prepared = await parts.submitter.prepare(
                 submission, inputs, tenant=g.tenant, id=id, moved=form.moved, traceparent=traceparent()
             )
         except PenstockError:
@@ -86,28 +88,30 @@ class JobViews:
             sent["Idempotency-Replayed"] = "true"
         return answer(shown, 200 if submitted.job.terminal else 202, sent)
 
-    def get(self, id: str) -> Response:
+    async def get(self, id: str) -> Response:
         wait_s = asked_wait()
         if wait_s:
             with self.parts.waiting.watch(id) as waiter:
-                job = self.end(waiter, id, wait_s)
+                job = await self.end(waiter, id, wait_s)
         else:
-            job = own_job(self.parts, id)
-        return conditional(self.show(job), job)
+            job = await read_job(self.parts, id)
+        return conditional(await self.show(job), job)
 
-    def show(self, job: Job) -> JobObject:
-        position = self.parts.jobs.position(job) if job.status is Status.QUEUED else None
+    async def show(self, job: Job) -> JobObject:
+        position = None
+        if job.status is Status.QUEUED:
+            position = await blocking(lambda: self.parts.jobs.position(job))
         return render(job, base=base_url(self.parts), register=self.parts.register, position=position)
 
-    def end(self, waiter: Waiter | None, id: str, wait_s: float, job: Job | None = None) -> Job:
+    async def end(self, waiter: Waiter | None, id: str, wait_s: float, job: Job | None = None) -> Job:
         """The job at its end, or as it is after `wait_s` seconds; `job`: as it is known to be now."""
         waiting, deadline = self.parts.waiting, time.monotonic() + wait_s
         if job is None and not (waiter and waiting.expected(id, g.tenant)):
-            job = own_job(self.parts, id)
+            job = await read_job(self.parts, id)
         while job is None or not job.terminal:
-            if waiter is None or waiting.closed or not waiter.wait(deadline - time.monotonic()):
-                return own_job(self.parts, id)
-            job = permitted(waiter.job, id, tenant=g.tenant) if waiter.job else own_job(self.parts, id)
+            if waiter is None or waiting.closed or not await waiter.within(deadline - time.monotonic()):
+                return await read_job(self.parts, id)
+            job = permitted(waiter.job, id, tenant=g.tenant) if waiter.job else await read_job(self.parts, id)
         return job
 
 
@@ -129,7 +133,7 @@ def routes(parts: Parts) -> list[Route]:
     views = JobViews(parts)
     return [
         Route(
-            method="POST", path="/v1/jobs", view=views.submit, name="submitJob", tag="jobs",
+            method="POST", path="/v1/jobs", view=views.submit, name="submitJob", tag="jobs", quick=True,
             summary="Submit a job",
             description=(
                 "Accepted means: the store has its record and the broker has confirmed its message. As a form, each "
@@ -156,7 +160,7 @@ def routes(parts: Parts) -> list[Route]:
             ),
         ),
         Route(
-            method="GET", path="/v1/jobs/<id>", view=views.get, name="getJob", tag="jobs",
+            method="GET", path="/v1/jobs/<id>", view=views.get, name="getJob", tag="jobs", quick=True,
             summary="A job",
             parameters=(
                 Parameter(

@@ -100,8 +100,8 @@ class Gate:
 
     def close(self) -> None:
         self.parts.waiting.close()
-        self.parts.submitter.withdrawals.close()
-        self.parts.submitter.confirmations.close()
+        self.parts.submitter.close()
+        self.parts.reader.close()
         self.parts.publisher.close()
         for one in self.closing:
             one.close()
@@ -128,6 +128,6 @@ def make_gate(
         publisher=Publisher(
             broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)
         ),
-        waiting=Waiting(client, jobs, slots=slots),
+        waiting=Waiting(client, jobs, slots=slots, streams=max(1, slots // 2)),
     )
     return Gate(app, client, Workers(client), [client])

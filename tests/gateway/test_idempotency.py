@@ -89,13 +89,11 @@ def test_message_of_a_request_that_died_is_published_by_the_next(
     # Given a record whose maker died before it came to publish
     gate = make(submit_deadline_s=0.2)
 
-    create_all = gate.parts.jobs.create_all
-
     def die(*args: Any, **options: Any) -> None:
-        create_all(*args, **options)
         raise SystemExit
 
-    monkeypatch.setattr(gate.parts.jobs, "create_all", die)
+    monkeypatch.setattr(gate.parts.publisher, "start", lambda tickets: None)
+    monkeypatch.setattr(gate.parts.jobs, "withdraw", die)
     with pytest.raises(SystemExit):
         gate.client.post("/v1/jobs", json=ECHO, headers=KEY)
     monkeypatch.undo()

@@ -157,7 +157,7 @@ def test_end_that_comes_while_the_store_restarts_is_seen(tmp_path: Path, reposit
 
 
 def test_waiter_is_woken_by_its_job_alone(gate: Gate) -> None:
-    waiting = Waiting(gate.store, gate.parts.jobs, slots=4)
+    waiting = Waiting(gate.store, gate.parts.jobs, slots=4, streams=2)
     with waiting.watch("job_a") as mine, waiting.watch("job_b") as other:
         assert mine is not None
         assert other is not None

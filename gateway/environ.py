@@ -1,0 +1,88 @@
+"""A request as granian's RSGI server hands it over, in the form that Flask reads (PEP 3333)."""
+
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class Headers(Protocol):
+    def items(self) -> list[tuple[str, str]]: ...
+
+
+class Scope(Protocol):
+    """https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md"""
+
+    @property
+    def proto(self) -> str: ...
+    @property
+    def http_version(self) -> str: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query_string(self) -> str: ...
+    @property
+    def authority(self) -> str | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def environ_of(scope: Scope, body: Readable) -> "WSGIEnvironment":
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        # Granian has decoded it; WSGI wants each byte as a character.
+        "PATH_INFO": wsgi_text(scope.path),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": scope.server.rpartition(":")[2],
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": body,
+        # A body without a length ends all the same.
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        key = variable(name)
+        if key in environ:
+            # One list that came in several lines (RFC 9110, 5.3).
+            value = f"{environ[key]},{value}"
+        if key:
+            environ[key] = value
+    if scope.authority and "HTTP_HOST" not in environ:
+        environ["HTTP_HOST"] = scope.authority
+    return environ
+
+
+def wsgi_text(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="replace").decode("latin-1")
+
+
+# A client may invent names: what is kept is bounded.
+@lru_cache(maxsize=512)
+def variable(name: str) -> str:
+    """The variable of a header; empty for a name that could pass for another's (`X_Y` for `X-Y`)."""
+    if "_" in name:
+        return ""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
