@@ -30,6 +30,9 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     batches: int = 0
     compute_ms: float = 0.0
+    #: Executors that were replaced since the worker began (dead, hung, or too large), and why the last one was.
+    restarts: int = 0
+    restart_reason: str = ""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):

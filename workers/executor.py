@@ -16,6 +16,7 @@ from pathlib import Path
 from errors import LoadError
 from workers import wire
 from workers.devices import child_environment
+from workers.memory import Watch
 
 #: Seconds a model may take to load and warm up.
 LOAD_TIMEOUT_S = 600.0
@@ -31,10 +32,14 @@ class ExecutorHung(Exception):
     """The executor did not answer in time; it was killed."""
 
 
+class ExecutorOversized(ExecutorDied):
+    """The executor took far more memory than its model may, and was killed."""
+
+
 class Executor:
     """Starts its process when made; `load` waits until it is ready."""
 
-    def __init__(self, spec: wire.Spec, *, threads: int) -> None:
+    def __init__(self, spec: wire.Spec, *, threads: int, memory_mb: int | None = None) -> None:
         ours, theirs = socket.socketpair()
         self._pipe = Connection(ours.detach())
         with theirs:
@@ -45,6 +50,7 @@ class Executor:
                 env=child_environment(spec.device, threads, os.environ),
                 stdin=subprocess.DEVNULL,
             )
+        self._watch = Watch(self._process.pid, memory_mb, self._process.kill) if memory_mb else None
         wire.send(self._pipe, spec)
 
     @property
@@ -55,6 +61,8 @@ class Executor:
         """Wait until the model is loaded and warm; raises LoadError with the reason."""
         try:
             reply = self._receive(LOAD_TIMEOUT_S)
+        except ExecutorOversized as error:
+            raise LoadError(f"{error}, while it loaded") from error
         except ExecutorDied as error:
             raise LoadError(f"the process that loaded the model ended with {error}") from error
         except ExecutorHung as error:
@@ -63,14 +71,20 @@ class Executor:
             raise LoadError(reply.reason)
         if not isinstance(reply, wire.Ready):
             raise LoadError(f"the executor answered {type(reply).__name__} instead of being ready")
+        if self._watch and self._watch.exceeds():
+            raise LoadError(f"{self._watch.reason} before its first job")
         return reply
+
+    def oversized(self) -> str:
+        """Why this executor must be replaced for its memory, in words; empty while it need not."""
+        return self._watch.reason if self._watch and self._watch.oversized() else ""
 
     def run(self, items: Sequence[wire.Item], *, timeout_s: float) -> wire.Done:
         """Run one batch; raises ExecutorDied or, past `timeout_s`, kills the process and raises ExecutorHung."""
         try:
             wire.send(self._pipe, wire.Batch(list(items)))
         except OSError as error:
-            raise ExecutorDied(self._end()) from error
+            raise self._death() from error
         reply = self._receive(timeout_s)
         if not isinstance(reply, wire.Done):
             self.kill()
@@ -84,7 +98,13 @@ class Executor:
                 raise ExecutorHung(f"no answer in {timeout_s:g} s")
             return wire.receive_reply(self._pipe)
         except (EOFError, OSError) as error:
-            raise ExecutorDied(self._end()) from error
+            raise self._death() from error
+
+    def _death(self) -> ExecutorDied:
+        how = self._end()
+        if self._watch and self._watch.killed:
+            return ExecutorOversized(self._watch.reason)
+        return ExecutorDied(how)
 
     def _end(self) -> str:
         """How the process ended, in words."""
@@ -96,6 +116,8 @@ class Executor:
 
     def stop(self) -> None:
         """Let the process end by itself: it does when its pipe closes."""
+        if self._watch:
+            self._watch.end()
         self._pipe.close()
         try:
             self._process.wait(timeout=5)
@@ -103,6 +125,8 @@ class Executor:
             self.kill()
 
     def kill(self) -> None:
+        if self._watch:
+            self._watch.end()
         try:
             # A process that is ending by itself gets a moment, so that its own exit status is the one reported.
             self._process.wait(timeout=0.05)

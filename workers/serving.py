@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from errors import LoadError, TimedOut, WorkerLost
+from errors import JobFailure, LoadError, OutOfMemory, TimedOut, WorkerLost
 from models.catalog import Entry
 from storage.jobs import Claim, JobStore, Return, Verdict, Want
 from storage.workers import ModelState, ModelStatus
@@ -14,7 +14,7 @@ from tasks.message import LANES, queue_name
 from workers import wire
 from workers.batcher import Batcher, Limits
 from workers.commit import Committer, Stopped, failed, problem
-from workers.executor import Executor, ExecutorDied, ExecutorHung
+from workers.executor import Executor, ExecutorDied, ExecutorHung, ExecutorOversized
 from workers.lane import Delivery, Lane
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ class Serving:
         self.draining = False
         self._rows = self._batches = 0
         self._compute_ms = 0.0
+        self._restarts = 0
+        self._restart_reason = ""
         name = f"{entry.manifest.name}-{entry.version}"
         self._devices = tuple(devices)
         self._threads = [
@@ -115,6 +117,8 @@ class Serving:
             rows=self._rows,
             batches=self._batches,
             compute_ms=round(self._compute_ms, 3),
+            restarts=self._restarts,
+            restart_reason=self._restart_reason,
         )
 
     # -- on the event loop's thread -----------------------------------------------------------------------------
@@ -181,7 +185,8 @@ class Serving:
 
     def _start(self, spec: wire.Spec) -> Executor:
         """An executor that is ready; raises LoadError, or OSError where no process can be had."""
-        executor = Executor(spec, threads=self.entry.manifest.threads)
+        manifest = self.entry.manifest
+        executor = Executor(spec, threads=manifest.threads, memory_mb=manifest.limits.memory_mb)
         try:
             loaded = executor.load()
         except LoadError:
@@ -267,19 +272,28 @@ class Serving:
         try:
             done = executor.run(items, timeout_s=timeout_s)
         except ExecutorHung:
-            log.warning("executor killed: batch past its timeout", extra=self._about(batch, timeout_s=timeout_s))
+            self._lost("executor killed: batch past its timeout", f"no answer in {timeout_s:g} s", batch)
             self._suspect(batch, failed(TimedOut(f"the model did not answer within {timeout_s:g} s")))
             return False
         except ExecutorDied as error:
-            log.warning("executor died", extra=self._about(batch, reason=str(error)))
+            self._lost("executor died", str(error), batch)
             for delivery in batch:
                 delivery.deaths += len(batch) == 1
             guilty = len(batch) == 1 and batch[0].deaths > DEATHS_ALLOWED
-            self._suspect(batch, failed(WorkerLost(f"it ended the process that ran it: {error}")), retry=not guilty)
+            self._suspect(batch, failed(verdict_on(error)), retry=not guilty)
             return False
         self._count(batch, done)
         self._commit(batch, done.results, compute_ms=done.compute_ms)
-        return True
+        if reason := executor.oversized():
+            self._lost("executor replaced: too large", reason, batch)
+        return not reason
+
+    def _lost(self, event: str, reason: str, batch: Sequence[Delivery]) -> None:
+        """An executor is to be replaced: told, counted and shown."""
+        log.warning(event, extra=self._about(batch, reason=reason))
+        with self._guard:
+            self._restarts += 1
+            self._restart_reason = reason
 
     def _suspect(self, batch: list[Delivery], verdict: wire.Result, *, retry: bool = False) -> None:
         """A batch took its executor down: several run again alone, uncharged; one alone gets its verdict."""
@@ -307,6 +321,13 @@ class Serving:
 
     def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:
         return {"model": self.entry.manifest.name, "jobs": [d.message.id for d in batch], **fields}
+
+
+def verdict_on(error: ExecutorDied) -> JobFailure:
+    """What a job failed of that alone ended its executor again and again."""
+    if isinstance(error, ExecutorOversized):
+        return OutOfMemory(f"the process that ran this job alone was killed: {error}")
+    return WorkerLost(f"it ended the process that ran it: {error}")
 
 
 def open_lanes(serving: Serving, connection: object, *, amqp: bool, name: str) -> list[Lane]:

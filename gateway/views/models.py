@@ -25,6 +25,10 @@ class ModelWorker(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     device: str = ""
     executors: int = 0
+    #: Executors that were replaced since the worker began: dead, hung, or above `limits.memory_mb`.
+    restarts: int = 0
+    #: Why the last one was.
+    restart_reason: str = ""
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +153,8 @@ def shown(worker: WorkerStatus, status: ModelStatus) -> ModelWorker:
         reason=status.reason,
         device=status.device,
         executors=status.executors,
+        restarts=status.restarts,
+        restart_reason=status.restart_reason,
     )
 
 

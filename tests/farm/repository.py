@@ -26,7 +26,7 @@ runtime: python
 inputs: [{name: do, datatype: BYTES, shape: [-1]}]
 outputs: [{name: did, datatype: BYTES, shape: [-1]}]
 batching: {max_items: 8}
-limits: {timeout_s: 20}
+limits: {timeout_s: 20, memory_mb: 400}
 """
 
 #: `do` says what happens: each word is one way in which real models go wrong.
@@ -36,7 +36,7 @@ from errors import InvalidInput
 
 class Model:
     def load(self, device):
-        pass
+        self.kept = []
 
     def predict(self, batch):
         words = list(batch["do"])
@@ -50,6 +50,8 @@ class Model:
                 time.sleep(3600)
             if verb == "die":
                 os.kill(os.getpid(), signal.SIGSEGV)
+            if verb == "keep":  # so many MiB, for ever
+                self.kept.append(b"x" * (int(rest) << 20))
             if verb == "sleep":
                 time.sleep(float(rest))
             if verb == "once":  # fails the first time, by a mark left in a file

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,12 @@ import numpy as np
 import psutil
 import pytest
 
+from errors import LoadError
 from tasks.message import VERSION, Message
 from tests.farm import repository
 from workers import wire
 from workers.executor import Executor, ExecutorDied
+from workers.memory import MIB, tree_bytes
 from workers.tensors import INLINE_BYTES, pack, unpack
 
 LARGE = np.arange(INLINE_BYTES, dtype=np.float32).reshape(-1, 16)
@@ -79,6 +83,26 @@ def test_executor_keeps_no_memory_of_what_it_was_sent(echo: Executor) -> None:
         echo.run([wire.Item("step", 1, tensors=tensors, raw=True)] * 20, timeout_s=30)
     echo.run([wire.Item("step", 1, tensors=tensors, raw=True)], timeout_s=30)
     assert (shared_maps(child), child.num_fds()) == before
+
+
+def test_model_larger_than_its_limit_is_not_ready(models: Path) -> None:
+    spec = wire.Spec(str(models), "echo", "1", "cpu:0", (models.parent / "objects").as_uri())
+    executor = Executor(spec, threads=1, memory_mb=10)
+    with pytest.raises(LoadError, match=r"it took \d+ MiB of memory, and limits.memory_mb is 10"):
+        executor.load()
+    executor.kill()
+
+
+def test_memory_of_a_process_is_that_of_its_whole_tree() -> None:
+    hold = "data = b'x' * (50 << 20); print(flush=True); input()"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    with subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tree:
+        assert tree.stdin is not None
+        assert tree.stdout is not None
+        tree.stdout.readline()
+        assert 60 * MIB < tree_bytes(tree.pid) < 100 * MIB
+        tree.stdin.write(b"\n")
+    assert tree_bytes(tree.pid) == 0
 
 
 def test_executor_killed_in_mid_batch_leaves_no_shared_memory(models: Path, tmp_path: Path) -> None:
