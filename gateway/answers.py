@@ -7,6 +7,7 @@ import msgspec
 from flask import Response
 
 from gateway.application import Whole
+from gateway.asked import Reply
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -20,6 +21,13 @@ def whole(
     body: bytes, status: int = 200, headers: dict[str, str] | None = None, content_type: str = "application/json"
 ) -> Response:
     return Whole(body, status, headers or {}, content_type)
+
+
+def from_reply(reply: Reply) -> Response:
+    """As Flask wants it."""
+    if not reply.content_type:
+        return bare(reply.status, reply.headers)
+    return whole(reply.body, reply.status, reply.headers, reply.content_type)
 
 
 def bare(status: int, headers: dict[str, str]) -> Response:

@@ -2,17 +2,19 @@
 
 import logging
 import os
-import random
-import re
 import signal
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from flask import Flask, Response, g, request
 
 import logs
 from errors import OperatorError
 from gateway import problems
+from gateway.answers import from_reply
 from gateway.application import Application
+from gateway.asked import Asked, request_id
 from gateway.authentication import Authentication, require_keys
 from gateway.front import Front
 from gateway.inputs import Inputs
@@ -20,7 +22,7 @@ from gateway.links import Links
 from gateway.parts import Parts
 from gateway.reading import Reader
 from gateway.register import Register
-from gateway.routes import Route
+from gateway.routes import Route, View
 from gateway.submitting import Submitter
 from gateway.tally import Tally
 from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes
@@ -42,7 +44,6 @@ log = logging.getLogger(__name__)
 
 #: Long polls at once; each costs a few kilobytes.
 WAITERS = 8192
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def create_app(
@@ -78,8 +79,18 @@ def create_app(
     table = all_routes(parts)
     watch_requests(app, table, parts.authentication, parts.tally)
     for route in table:
-        app.add_url_rule(route.path, route.name, route.view, methods=[route.method], provide_automatic_options=False)
+        view = through_flask(route.view) if route.quick else route.view
+        app.add_url_rule(route.path, route.name, view, methods=[route.method], provide_automatic_options=False)
     return app
+
+
+def through_flask(view: View) -> Callable[..., Coroutine[Any, Any, Response]]:
+    """A quick view for a request that came by Flask."""
+
+    async def call(**args: str) -> Response:
+        return from_reply(await view(Asked(request.environ, id=g.request_id, tenant=g.get("tenant", "")), **args))
+
+    return call
 
 
 def all_routes(parts: Parts) -> list[Route]:
@@ -97,12 +108,10 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
     @app.before_request
     def before() -> None:
         g.began = clock()
-        given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        # Not from os.urandom: that lets go of Python's lock, and a busy process waits long to get it back.
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
+        g.request_id = request_id(request.environ)
         # Without a rule it is a 404 or 405, which says nothing that a key would protect.
         if request.url_rule is not None and request.endpoint not in public:
-            g.tenant = authentication.tenant()
+            g.tenant = authentication.tenant(request.environ)
 
     @app.after_request
     def after(response: Response) -> Response:

@@ -2,13 +2,18 @@
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
-from flask import g, request
+from flask import g
 
 from errors import Fault, InvalidInput, NotFound, ResultExpired
 from gateway.parts import Parts
 from storage.job import Job
 from storage.jobs import wall_ms
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Longest wait of one request, seconds.
 LONGEST_WAIT_S = 60
@@ -19,24 +24,25 @@ _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})', re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 
 
-def preferred_wait() -> int:
+def preferred_wait(environ: "WSGIEnvironment") -> int:
     """Seconds from `Prefer: wait=N` (RFC 7240), 60 at most; 0 without one. What is not understood is ignored."""
-    header = request.environ.get("HTTP_PREFER")
+    header = environ.get("HTTP_PREFER")
     match = _WAIT.search(header) if header else None
     return min(int(match[1]), LONGEST_WAIT_S) if match else 0
 
 
-def asked_wait() -> float:
+def asked_wait(environ: "WSGIEnvironment") -> float:
     """Seconds from `?wait=N`, 60 at most; raises InvalidInput for what is no number."""
-    if not request.environ.get("QUERY_STRING"):
+    query = environ.get("QUERY_STRING")
+    if not query:
         return 0.0
-    text = request.args.get("wait", "")
+    text = dict(parse_qsl(query, keep_blank_values=True)).get("wait", "")
     return min(number("wait", text), LONGEST_WAIT_S) if text else 0.0
 
 
-def traceparent() -> str:
+def traceparent(environ: "WSGIEnvironment") -> str:
     """The request's trace context, or nothing where it is malformed: then a new trace begins."""
-    given: str = request.environ.get("HTTP_TRACEPARENT", "")
+    given: str = environ.get("HTTP_TRACEPARENT", "")
     return given if _TRACEPARENT.fullmatch(given) else ""
 
 
@@ -49,12 +55,11 @@ def number(name: str, text: str) -> float:
     return float(text)
 
 
-def base_url(parts: Parts) -> str:
+def base_url(parts: Parts, environ: "WSGIEnvironment") -> str:
     """The address clients reach the gateway at, without a slash at its end."""
     configured = parts.settings.public_url
     if configured:
         return configured.rstrip("/")
-    environ = request.environ
     return asked_base(environ["wsgi.url_scheme"], environ.get("HTTP_HOST", ""))
 
 
@@ -72,9 +77,9 @@ def job_of(parts: Parts, id: str, *, tenant: str) -> Job:
     return permitted(parts.jobs.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=tenant)
 
 
-async def read_job(parts: Parts, id: str) -> Job:
+async def read_job(parts: Parts, id: str, *, tenant: str) -> Job:
     """As `own_job`, for a request that holds no thread."""
-    return permitted(await parts.reader.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=g.tenant)
+    return permitted(await parts.reader.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=tenant)
 
 
 def permitted(job: Job | None, id: str, *, tenant: str) -> Job:

@@ -9,8 +9,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flask import request
-
 from errors import Forbidden, OperatorError, Unauthenticated
 from settings import Settings
 from storage.access import Access
@@ -37,13 +35,13 @@ class Authentication:
         self._known: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
-    def tenant(self) -> str:
+    def tenant(self, environ: "WSGIEnvironment") -> str:
         """The asking tenant; raises Unauthenticated, Forbidden or StoreUnavailable."""
-        header = request.environ.get("HTTP_AUTHORIZATION")
+        header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             if not self._keyless:
                 raise Unauthenticated("send an API key: Authorization: Bearer psk_…")
-            refuse_foreign_pages()
+            refuse_foreign_pages(environ)
             return LOCAL
         match = _BEARER.fullmatch(header)
         if match is None:
@@ -73,13 +71,12 @@ class Authentication:
         return grant.tenant
 
 
-def refuse_foreign_pages() -> None:
+def refuse_foreign_pages(environ: "WSGIEnvironment") -> None:
     """Without a key, loopback is the only guard, and a web page in a browser of this machine stands behind it.
 
     So a page from elsewhere is refused by its Origin, and a name that was made to point here (DNS rebinding) by
     the Host that it asks for.
     """
-    environ = request.environ
     if reason := foreign(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")):
         raise Forbidden(reason)
 

@@ -5,34 +5,36 @@ length that could be checked beforehand: it is counted.
 """
 
 from collections.abc import Iterator
-
-from flask import request
+from typing import TYPE_CHECKING
 
 from errors import MalformedBody, PayloadTooLarge, UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Bytes read at once.
 CHUNK = 64 * 1024
 
 
-def content_type() -> str:
+def content_type(environ: "WSGIEnvironment") -> str:
     """The media type without its parameters, in lower case."""
-    return request.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()  # type: ignore[no-any-return]
+    return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()  # type: ignore[no-any-return]
 
 
-def require(*allowed: str) -> str:
+def require(environ: "WSGIEnvironment", *allowed: str) -> str:
     """The body's media type; raises UnsupportedMediaType unless it is one of `allowed`."""
-    given = content_type()
+    given = content_type(environ)
     if given not in allowed:
         raise UnsupportedMediaType(f"Content-Type is {given[:80] or 'missing'!r}; send {' or '.join(allowed)}")
-    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:80]!r} is not understood; send the body as it is")
     return given
 
 
-def content_length(max_bytes: int) -> int | None:
+def content_length(environ: "WSGIEnvironment", max_bytes: int) -> int | None:
     """What the client announced, None when it announced nothing; raises PayloadTooLarge before a byte is read."""
-    text = request.environ.get("CONTENT_LENGTH")
+    text = environ.get("CONTENT_LENGTH")
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
@@ -43,23 +45,23 @@ def content_length(max_bytes: int) -> int | None:
     return length
 
 
-def read(max_bytes: int) -> bytes:
+def read(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
     """The whole body, of `max_bytes` at most; raises PayloadTooLarge, or MalformedBody when it ends too early."""
-    length = content_length(max_bytes)
+    length = content_length(environ, max_bytes)
     if length is None:
-        return b"".join(chunks(max_bytes))
-    body: bytes = request.environ["wsgi.input"].read(length)
+        return b"".join(chunks(environ, max_bytes))
+    body: bytes = environ["wsgi.input"].read(length)
     if len(body) < length:
         raise truncated(len(body), length)
     return body
 
 
-def chunks(max_bytes: int) -> Iterator[bytes]:
+def chunks(environ: "WSGIEnvironment", max_bytes: int) -> Iterator[bytes]:
     """The body as it arrives; raises as `read` does, possibly in the middle."""
-    length = content_length(max_bytes)
-    if length is None and not request.environ.get("wsgi.input_terminated"):
+    length = content_length(environ, max_bytes)
+    if length is None and not environ.get("wsgi.input_terminated"):
         return
-    stream = request.environ["wsgi.input"]
+    stream = environ["wsgi.input"]
     count = 0
     while length is None or count < length:
         chunk = stream.read(CHUNK if length is None else min(CHUNK, length - count))

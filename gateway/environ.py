@@ -37,11 +37,8 @@ class Scope(Protocol):
     def headers(self) -> Headers: ...
 
 
-class Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
-def environ_of(scope: Scope, body: Readable) -> "WSGIEnvironment":
+def environ_of(scope: Scope) -> "WSGIEnvironment":
+    """All but the body, which is `wsgi.input`."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
@@ -54,7 +51,6 @@ def environ_of(scope: Scope, body: Readable) -> "WSGIEnvironment":
         "REMOTE_ADDR": scope.client.rpartition(":")[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": body,
         # A body without a length ends all the same.
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,

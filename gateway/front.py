@@ -9,6 +9,7 @@ import asyncio
 import re
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -18,8 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from flask import Response
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
+from gateway import problems
 from gateway.application import Application, Whole
+from gateway.asked import Asked, Reply
 from gateway.environ import Scope, environ_of
+from gateway.parts import Parts
 from gateway.routes import Route
 from gateway.suspending import Loop, run, run_on
 
@@ -56,10 +60,10 @@ class Front:
 
     def __init__(self, app: Application, routes: Sequence[Route], *, threads: int, at_end: Callable[[], None]) -> None:
         self._app = app
+        self._parts: Parts = app.extensions["penstock"]
         self._at_end = at_end
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._quick = [(route.method, pattern(route.path)) for route in routes if route.quick]
-        self._authentication = app.extensions["penstock"].authentication
+        self._quick = [(route.method, pattern(route.path), route) for route in routes if route.quick]
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._loop: Loop | None = None
 
@@ -77,34 +81,50 @@ class Front:
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         if self._loop is None or self._event_loop is None:
             raise RuntimeError("granian did not call __rsgi_init__")
-        environ = environ_of(scope, BytesIO())
-        if self.quick(environ):
-            if environ["REQUEST_METHOD"] == "POST":
+        environ = environ_of(scope)
+        found = self.quick(environ)
+        if found is not None:
+            route, variables = found
+            asked = Asked(environ)
+            if route.method == "POST":
                 environ["wsgi.input"] = BytesIO(await exchange())
-            response = await run_on(self._loop, self._app.answer(environ))
-            answer: Answer | None = whole(response, environ)
-        else:
-            environ["wsgi.input"] = Body(exchange, self._event_loop)
-            answer = await self._event_loop.run_in_executor(self._threads, self.in_thread, environ, exchange)
+            send(exchange, await run_on(self._loop, self.reply(route, variables, asked)), asked.id)
+            return
+        environ["wsgi.input"] = Body(exchange, self._event_loop)
+        answer = await self._event_loop.run_in_executor(self._threads, self.in_thread, environ, exchange)
         if answer is not None:
             exchange.response_bytes(answer.status, answer.headers, answer.body)
 
-    def quick(self, environ: "WSGIEnvironment") -> bool:
-        """Whether the request may be handled on the event loop."""
+    def quick(self, environ: "WSGIEnvironment") -> tuple[Route, dict[str, str]] | None:
+        """The route of a request that may be handled on the event loop, and its path's variables."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        for wanted, pattern in self._quick:
-            if wanted == method and pattern.fullmatch(path):
-                break
-        else:
-            return False
-        if method == "POST":
+        for wanted, pattern, route in self._quick:
+            if wanted == method and (match := pattern.fullmatch(path)):
+                return (route, match.groupdict()) if self.small(environ, route) else None
+        return None
+
+    def small(self, environ: "WSGIEnvironment", route: Route) -> bool:
+        """Whether nothing about the request takes long: neither its body nor finding out who asks."""
+        if route.method == "POST":
             length = environ.get("CONTENT_LENGTH", "")
             if not (length.isdigit() and len(length) <= 6 and int(length) <= QUICK_BODY):
                 return False
             if not environ.get("CONTENT_TYPE", "").startswith("application/json"):
                 return False
         # An API key that is not remembered is asked of the store.
-        return bool(self._authentication.remembers(environ))
+        return route.public or self._parts.authentication.remembers(environ)
+
+    async def reply(self, route: Route, variables: dict[str, str], asked: Asked) -> Reply:
+        environ = asked.environ
+        try:
+            if not route.public:
+                asked.tenant = self._parts.authentication.tenant(environ)
+            reply: Reply = await route.view(asked, **variables)
+        # Whatever it is has an answer.
+        except Exception as error:  # noqa: BLE001
+            reply = problems.reply(error, id=asked.id, method=route.method, path=environ["PATH_INFO"])
+        self._parts.tally.add(route.method, route.path, reply.status, time.perf_counter() - asked.began)
+        return reply
 
     def in_thread(self, environ: "WSGIEnvironment", exchange: Exchange) -> Answer | None:
         """Handle a request in this thread; an answer that is large or has no end is sent from here."""
@@ -174,6 +194,13 @@ async def sent(transport: Transport, chunk: bytes) -> None:
     await transport.send_bytes(chunk)
 
 
+def send(exchange: Exchange, reply: Reply, id: str) -> None:
+    headers = [*reply.headers.items(), ("X-Request-Id", id)]
+    if reply.content_type:
+        headers.append(("Content-Type", reply.content_type))
+    exchange.response_bytes(reply.status, headers, reply.body)
+
+
 def whole(response: Response, environ: "WSGIEnvironment") -> Answer:
     """An answer that is there as a whole."""
     if isinstance(response, Whole):
@@ -186,5 +213,5 @@ def whole(response: Response, environ: "WSGIEnvironment") -> Answer:
 
 
 def pattern(path: str) -> re.Pattern[str]:
-    """A route's path as a regular expression: `<name>` is one segment."""
-    return re.compile("[^/]+".join(map(re.escape, re.split(r"<[a-z]+>", path))))
+    """A route's path as a regular expression: `<name>` is one segment, and a group of that name."""
+    return re.compile(re.sub(r"<([a-z]+)>", r"(?P<\1>[^/]+)", re.escape(path)))

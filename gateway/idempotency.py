@@ -6,13 +6,16 @@ SHA-256), so that a client that writes the same JSON differently is recognised.
 
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import msgspec
-from flask import request
 
 from errors import Fault, InvalidInput
 from gateway.accepting import Idempotency
 from gateway.submission import Input, Submission
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Longest key, in characters.
 MAX_LENGTH = 255
@@ -20,9 +23,9 @@ MAX_LENGTH = 255
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def asked_key() -> str:
+def asked_key(environ: "WSGIEnvironment") -> str:
     """The request's Idempotency-Key, empty without one; raises InvalidInput."""
-    key: str = request.environ.get("HTTP_IDEMPOTENCY_KEY", "")
+    key: str = environ.get("HTTP_IDEMPOTENCY_KEY", "")
     if len(key) > MAX_LENGTH:
         detail = f"has more than {MAX_LENGTH} characters"
         raise InvalidInput(f"Idempotency-Key {detail}", faults=[Fault("Idempotency-Key", detail)])

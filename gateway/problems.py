@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -9,7 +10,8 @@ from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
 from errors import PROBLEM_BASE, MethodNotAllowed, NotFound, PenstockError
-from gateway.answers import encode, whole
+from gateway.answers import encode, from_reply
+from gateway.asked import Reply
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +23,15 @@ def install(app: Flask) -> None:
 
 
 def respond(error: Exception) -> Response:
+    """For Flask: an exception as a response."""
+    return from_reply(reply(error, id=g.request_id, method=request.method, path=request.path))
+
+
+def reply(error: Exception, *, id: str, method: str, path: str) -> Reply:
     """Any exception as a problem document; what nobody foresaw is logged and shown as a bare 500."""
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException):
-        problem = from_http(error, headers)
+        problem = from_http(error, headers, method=method, path=path)
     elif isinstance(error, PenstockError) and error.code != "internal_error":
         problem = error.problem()
         if error.retry_after_s is not None:
@@ -32,25 +39,24 @@ def respond(error: Exception) -> Response:
         if error.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="penstock"'
     else:
-        log.error("request failed", exc_info=error, extra={"request": g.request_id, "path": request.path[:200]})
+        log.error("request failed", exc_info=error, extra={"request": id, "path": path[:200]})
         problem = PenstockError("the gateway met an error of its own; its log has the details").problem()
-    return document(problem, headers)
+    return document(problem, id=id, headers=headers)
 
 
-def document(problem: dict[str, object], headers: dict[str, str] | None = None) -> Response:
-    """A problem as a response, with this request's id in it."""
-    problem["request_id"] = g.request_id
-    status = problem["status"]
-    return whole(encode(problem), status, headers, CONTENT_TYPE)  # type: ignore[arg-type]
+def document(problem: dict[str, Any], *, id: str, headers: dict[str, str] | None = None) -> Reply:
+    """A problem as an answer, with the request's id in it."""
+    problem["request_id"] = id
+    return Reply(problem["status"], encode(problem), headers or {}, CONTENT_TYPE)
 
 
-def from_http(error: HTTPException, headers: dict[str, str]) -> dict[str, object]:
+def from_http(error: HTTPException, headers: dict[str, str], *, method: str, path: str) -> dict[str, Any]:
     if isinstance(error, WerkzeugNotFound):
-        return NotFound(f"nothing is at {request.path[:200]}; /docs lists what is").problem()
+        return NotFound(f"nothing is at {path[:200]}; /docs lists what is").problem()
     if isinstance(error, WerkzeugMethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
         headers["Allow"] = allowed
-        return MethodNotAllowed(f"{request.method[:20]} is not allowed here; use {allowed}").problem()
+        return MethodNotAllowed(f"{method[:20]} is not allowed here; use {allowed}").problem()
     status = error.code or 500
     code = error.name.lower().replace(" ", "_")
     return {

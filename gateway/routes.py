@@ -1,13 +1,11 @@
 """A route: what Flask needs to know of it, and what the OpenAPI document says of it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Response
-
-#: A request that may have to wait for long is a coroutine (`gateway.suspending`).
-View = Callable[..., Response] | Callable[..., Awaitable[Response]]
+#: A quick one is a coroutine that takes an `Asked` and the path's variables, and returns a `Reply`.
+View = Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)

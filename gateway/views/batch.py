@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from flask import Response, g
+from flask import Response, g, request
 
 from errors import Fault, InvalidInput, PenstockError
 from gateway import bodies
@@ -43,7 +43,7 @@ class BatchViews:
         self.parts = parts
 
     async def submit(self) -> Response:
-        items, key = read_items(self.parts.settings.max_body_bytes), asked_key()
+        items, key = read_items(self.parts.settings.max_body_bytes), asked_key(request.environ)
         prepared = [await self.prepare(item, f"{key}/{index}" if key else "") for index, item in enumerate(items)]
         good = [one for one in prepared if not isinstance(one, PenstockError)]
         for one, _ in good:
@@ -57,7 +57,7 @@ class BatchViews:
             submission = decode(item)
             inputs = read_inputs(submission)
             prepared = await self.parts.submitter.prepare(
-                submission, inputs, tenant=g.tenant, traceparent=traceparent()
+                submission, inputs, tenant=g.tenant, traceparent=traceparent(request.environ)
             )
         # One bad submission never refuses the rest.
         except PenstockError as error:
@@ -70,7 +70,7 @@ class BatchViews:
         return Outcome(
             job=render(
                 result.job,
-                base=base_url(self.parts),
+                base=base_url(self.parts, request.environ),
                 register=self.parts.register,
                 message=result.message,
                 position=result.position,
@@ -80,8 +80,8 @@ class BatchViews:
 
 def read_items(max_bytes: int) -> list[bytes] | list[msgspec.Raw]:
     """The submissions' texts; raises MalformedBody where the body has no items, InvalidInput where too many."""
-    kind = bodies.require("application/json", *NDJSON)
-    body = bodies.read(max_bytes)
+    kind = bodies.require(request.environ, "application/json", *NDJSON)
+    body = bodies.read(request.environ, max_bytes)
     items: list[Any] = (
         [line for line in body.split(b"\n") if line.strip()] if kind in NDJSON else read_json(body, _items)
     )

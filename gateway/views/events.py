@@ -28,7 +28,7 @@ class EventViews:
     def events(self, id: str) -> Response:
         own_job(self.parts, id)
         seen = request.environ.get("HTTP_LAST_EVENT_ID", "")
-        stream = self.stream(id, tenant=g.tenant, base=base_url(self.parts), seen=seen)
+        stream = self.stream(id, tenant=g.tenant, base=base_url(self.parts, request.environ), seen=seen)
         # X-Accel-Buffering: nginx would hold the events back otherwise.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return Response(stream, 200, headers, content_type="text/event-stream")

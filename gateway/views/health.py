@@ -7,7 +7,8 @@ import msgspec
 from flask import Response
 
 from errors import PenstockError
-from gateway.answers import answer
+from gateway.answers import answer, encode
+from gateway.asked import Asked, Reply
 from gateway.parts import Parts
 from gateway.routes import Answer, Route
 from storage.workers import ModelStatus, WorkerStatus
@@ -37,8 +38,8 @@ class HealthViews:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    def live(self) -> Response:
-        return answer({"status": "ok"})
+    async def live(self, asked: Asked) -> Reply:
+        return Reply(200, encode({"status": "ok"}), {})
 
     def ready(self) -> Response:
         workers: list[WorkerStatus] = []
@@ -94,7 +95,7 @@ def routes(parts: Parts) -> list[Route]:
     views = HealthViews(parts)
     return [
         Route(
-            method="GET", path="/livez", view=views.live, name="live", tag="operations", public=True,
+            method="GET", path="/livez", view=views.live, name="live", tag="operations", public=True, quick=True,
             summary="Whether this process lives",
             answers={200: Answer(description="It does")},
         ),

@@ -4,12 +4,11 @@ import math
 import time
 from hashlib import blake2b
 
-from flask import Response, g, request
-
 from errors import PenstockError
 from gateway import bodies
 from gateway.accepting import Idempotency, Prepared
-from gateway.answers import answer, bare, encode, whole
+from gateway.answers import encode
+from gateway.asked import Asked, Reply
 from gateway.asking import asked_wait, base_url, permitted, preferred_wait, read_job, traceparent
 from gateway.idempotency import asked_key, idempotency
 from gateway.job_forms import JobForm
@@ -37,48 +36,57 @@ class JobViews:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    async def submit(self) -> Response:
-        kind = bodies.require("application/json", "multipart/form-data")
-        prepared, key = await (self.read_json() if kind == "application/json" else self.read_form())
-        self.parts.waiting.expect(prepared.record.id, g.tenant)
-        wait_s = preferred_wait()
+    async def submit(self, asked: Asked) -> Reply:
+        kind = bodies.require(asked.environ, "application/json", "multipart/form-data")
+        prepared, key = await (self.read_json(asked) if kind == "application/json" else self.read_form(asked))
+        self.parts.waiting.expect(prepared.record.id, asked.tenant)
+        wait_s = preferred_wait(asked.environ)
         if not wait_s:
-            return self.accepted(await self.parts.submitter.submit(prepared, key))
+            return self.accepted(asked, await self.parts.submitter.submit(prepared, key))
         with self.parts.waiting.watch(prepared.record.id) as waiter:
             submitted = await self.parts.submitter.submit(prepared, key)
             if not submitted.replayed:
-                submitted = submitted._replace(job=await self.end(waiter, submitted.job.id, wait_s, submitted.job))
+                submitted = submitted._replace(
+                    job=await self.end(waiter, asked, submitted.job.id, wait_s, submitted.job)
+                )
         if submitted.replayed:
             with self.parts.waiting.watch(submitted.job.id) as waiter:
-                submitted = submitted._replace(job=await self.end(waiter, submitted.job.id, wait_s))
-        return self.accepted(submitted, {"Preference-Applied": f"wait={wait_s}"})
+                submitted = submitted._replace(job=await self.end(waiter, asked, submitted.job.id, wait_s))
+        return self.accepted(asked, submitted, {"Preference-Applied": f"wait={wait_s}"})
 
-    async def read_json(self) -> tuple[Prepared, Idempotency | None]:
-        key = asked_key()
-        submission = decode(bodies.read(self.parts.settings.max_body_bytes))
+    async def read_json(self, asked: Asked) -> tuple[Prepared, Idempotency | None]:
+        key = asked_key(asked.environ)
+        submission = decode(bodies.read(asked.environ, self.parts.settings.max_body_bytes))
         inputs = read_inputs(submission)
-        prepared = await self.parts.submitter.prepare(submission, inputs, tenant=g.tenant, traceparent=traceparent())
+        prepared = await self.parts.submitter.prepare(
+            submission, inputs, tenant=asked.tenant, traceparent=traceparent(asked.environ)
+        )
         return prepared, idempotency(key, submission, inputs) if key else None
 
-    async def read_form(self) -> tuple[Prepared, Idempotency | None]:
-        key, parts, id = asked_key(), self.parts, new_id()
+    async def read_form(self, asked: Asked) -> tuple[Prepared, Idempotency | None]:
+        key, parts, id = asked_key(asked.environ), self.parts, new_id()
         max_bytes = parts.settings.max_body_bytes
-        form = JobForm(parts.inputs, parts.catalog, tenant=g.tenant, job=id, max_bytes=max_bytes)
+        form = JobForm(parts.inputs, parts.catalog, tenant=asked.tenant, job=id, max_bytes=max_bytes)
         try:
             # Files are stored as they arrive: a form comes in a thread.
-            submission, inputs = form.read(bodies.chunks(max_bytes))
+            submission, inputs = form.read(bodies.chunks(asked.environ, max_bytes))
             prepared = await parts.submitter.prepare(
-                submission, inputs, tenant=g.tenant, id=id, moved=form.moved, traceparent=traceparent()
+                submission,
+                inputs,
+                tenant=asked.tenant,
+                id=id,
+                moved=form.moved,
+                traceparent=traceparent(asked.environ),
             )
         except PenstockError:
             parts.inputs.erase(form.moved)
             raise
         return prepared, idempotency(key, submission, inputs) if key else None
 
-    def accepted(self, submitted: Submitted, headers: dict[str, str] | None = None) -> Response:
+    def accepted(self, asked: Asked, submitted: Submitted, headers: dict[str, str] | None = None) -> Reply:
         shown = render(
             submitted.job,
-            base=base_url(self.parts),
+            base=base_url(self.parts, asked.environ),
             register=self.parts.register,
             message=submitted.message,
             position=submitted.position,
@@ -86,36 +94,37 @@ class JobViews:
         sent = {"Location": shown.urls.self, **(headers or {})}
         if submitted.replayed:
             sent["Idempotency-Replayed"] = "true"
-        return answer(shown, 200 if submitted.job.terminal else 202, sent)
+        return Reply(200 if submitted.job.terminal else 202, encode(shown), sent)
 
-    async def get(self, id: str) -> Response:
-        wait_s = asked_wait()
+    async def get(self, asked: Asked, id: str) -> Reply:
+        wait_s = asked_wait(asked.environ)
         if wait_s:
             with self.parts.waiting.watch(id) as waiter:
-                job = await self.end(waiter, id, wait_s)
+                job = await self.end(waiter, asked, id, wait_s)
         else:
-            job = await read_job(self.parts, id)
-        return conditional(await self.show(job), job)
+            job = await read_job(self.parts, id, tenant=asked.tenant)
+        return conditional(asked, await self.show(asked, job), job)
 
-    async def show(self, job: Job) -> JobObject:
+    async def show(self, asked: Asked, job: Job) -> JobObject:
         position = None
         if job.status is Status.QUEUED:
             position = await blocking(lambda: self.parts.jobs.position(job))
-        return render(job, base=base_url(self.parts), register=self.parts.register, position=position)
+        return render(job, base=base_url(self.parts, asked.environ), register=self.parts.register, position=position)
 
-    async def end(self, waiter: Waiter | None, id: str, wait_s: float, job: Job | None = None) -> Job:
+    async def end(self, waiter: Waiter | None, asked: Asked, id: str, wait_s: float, job: Job | None = None) -> Job:
         """The job at its end, or as it is after `wait_s` seconds; `job`: as it is known to be now."""
-        waiting, deadline = self.parts.waiting, time.monotonic() + wait_s
-        if job is None and not (waiter and waiting.expected(id, g.tenant)):
-            job = await read_job(self.parts, id)
+        waiting, tenant, deadline = self.parts.waiting, asked.tenant, time.monotonic() + wait_s
+        if job is None and not (waiter and waiting.expected(id, tenant)):
+            job = await read_job(self.parts, id, tenant=tenant)
         while job is None or not job.terminal:
             if waiter is None or waiting.closed or not await waiter.within(deadline - time.monotonic()):
-                return await read_job(self.parts, id)
-            job = permitted(waiter.job, id, tenant=g.tenant) if waiter.job else await read_job(self.parts, id)
+                return await read_job(self.parts, id, tenant=tenant)
+            job = waiter.job and permitted(waiter.job, id, tenant=tenant)
+            job = job or await read_job(self.parts, id, tenant=tenant)
         return job
 
 
-def conditional(shown: JobObject, job: Job) -> Response:
+def conditional(asked: Asked, shown: JobObject, job: Job) -> Reply:
     """The job with its entity tag; 304 where the client has just this (RFC 9110, 13.1.2)."""
     body = encode(shown)
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
@@ -123,10 +132,10 @@ def conditional(shown: JobObject, job: Job) -> Response:
     if not job.terminal:
         eta_s = shown.queue.eta_s if shown.queue else None
         headers["Retry-After"] = str(max(1, math.ceil(eta_s or 1)))
-    given = request.environ.get("HTTP_IF_NONE_MATCH", "")
+    given = asked.environ.get("HTTP_IF_NONE_MATCH", "")
     if given and (given.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in given.split(",")]):
-        return bare(304, headers)
-    return whole(body, 200, headers)
+        return Reply(304, b"", headers, "")
+    return Reply(200, body, headers)
 
 
 def routes(parts: Parts) -> list[Route]:

@@ -74,7 +74,7 @@ class ListingViews:
         message = decode(job.message)
         if not wanted.matches(job, message):
             return None
-        return render(job, base=base_url(self.parts), register=self.parts.register, message=message)
+        return render(job, base=base_url(self.parts, request.environ), register=self.parts.register, message=message)
 
 
 def asked() -> tuple[Filter, int, str]:

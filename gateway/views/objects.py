@@ -48,7 +48,9 @@ class ObjectViews:
     def upload(self) -> Response:
         id, expires_ms = self.announce()
         stored = self.parts.objects.put(upload_key(g.tenant, id), self.content(), max_bytes=self.max_bytes)
-        return answer(info(id, stored, expires_ms), 201, {"Location": f"{base_url(self.parts)}/v1/objects/{id}"})
+        return answer(
+            info(id, stored, expires_ms), 201, {"Location": f"{base_url(self.parts, request.environ)}/v1/objects/{id}"}
+        )
 
     @property
     def max_bytes(self) -> int:
@@ -63,8 +65,8 @@ class ObjectViews:
 
     def content(self) -> Iterator[bytes]:
         """The body, or the first file of a form, as it arrives."""
-        chunks = bodies.chunks(self.max_bytes)
-        if bodies.content_type() != "multipart/form-data":
+        chunks = bodies.chunks(request.environ, self.max_bytes)
+        if bodies.content_type(request.environ) != "multipart/form-data":
             return chunks
         return form_file(chunks)
 
@@ -76,7 +78,7 @@ class ObjectViews:
             Presigned(
                 id=id,
                 method="PUT",
-                url=url or base_url(self.parts) + self.parts.links.path(key, method="PUT"),
+                url=url or base_url(self.parts, request.environ) + self.parts.links.path(key, method="PUT"),
                 url_expires_at=timestamp(time.time_ns() // 1_000_000 + LINK_TTL_S * 1000),
                 expires_at=timestamp(expires_ms),
             ),
@@ -109,7 +111,7 @@ class ObjectViews:
 
     def put_link(self, token: str) -> Response:
         key = self.parts.links.key(token, method="PUT")
-        stored = self.parts.objects.put(key, bodies.chunks(self.max_bytes), max_bytes=self.max_bytes)
+        stored = self.parts.objects.put(key, bodies.chunks(request.environ, self.max_bytes), max_bytes=self.max_bytes)
         return answer(info(key.rpartition("/")[2], stored, 0))
 
 

@@ -1,10 +1,10 @@
 """What comes of a job: its result, and a client's word on its further life."""
 
 import msgspec
-from flask import Response, g
+from flask import Response, g, request
 
 from errors import PROBLEM_BASE, AlreadyTerminal, NotReady, ResultExpired
-from gateway.answers import answer, bare, whole
+from gateway.answers import answer, bare, from_reply, whole
 from gateway.asking import base_url, own_job
 from gateway.inputs import job_prefix
 from gateway.json_bodies import anything
@@ -45,7 +45,7 @@ class OutcomeViews:
     def link(self, key: str) -> str:
         """Where the caller can fetch the object `key` for a while."""
         direct = self.parts.objects.url(key, LINK_TTL_S)
-        return direct or base_url(self.parts) + self.parts.links.path(key, method="GET")
+        return direct or base_url(self.parts, request.environ) + self.parts.links.path(key, method="GET")
 
     def cancel(self, id: str) -> Response:
         self.parts.jobs.cancel(own_job(self.parts, id))
@@ -67,7 +67,7 @@ class OutcomeViews:
 
     def show(self, id: str, status: int = 200) -> Response:
         job = own_job(self.parts, id)
-        return answer(render(job, base=base_url(self.parts), register=self.parts.register), status)
+        return answer(render(job, base=base_url(self.parts, request.environ), register=self.parts.register), status)
 
 
 def failure(job: Job) -> Response:
@@ -79,7 +79,7 @@ def failure(job: Job) -> Response:
     problem.setdefault("code", "model_error")
     problem.setdefault("type", PROBLEM_BASE + str(problem["code"]).replace("_", "-"))
     problem.setdefault("title", "The job failed")
-    return document(problem)
+    return from_reply(document(problem, id=g.request_id))
 
 
 def routes(parts: Parts) -> list[Route]:
