@@ -5,11 +5,12 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+import onnxruntime
 import psutil
 import redis
 from kombu import Connection
 
-PACKAGES = ("celery", "kombu", "flask", "granian", "redis", "hiredis", "msgspec", "numpy")
+PACKAGES = ("celery", "kombu", "flask", "granian", "redis", "hiredis", "msgspec", "numpy", "tokenizers")
 
 
 def described() -> dict[str, str]:
@@ -30,6 +31,8 @@ def processor() -> str:
 def versions(urls: dict[str, str]) -> dict[str, str]:
     """Of Python, of the packages, and of the servers as they say themselves."""
     found = {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    # The wheel's name tells its build, not its version.
+    found["onnxruntime"] = onnxruntime.__version__
     with Connection(urls["PENSTOCK_BROKER_URL"]) as connection:
         connection.connect()
         found["RabbitMQ"] = str(connection.connection.server_properties["version"])

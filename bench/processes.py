@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
+CORES = len(os.sched_getaffinity(0))
 #: What is reported of a process under its own name rather than its parent's: a part of its command line.
 OWN_NAMES = {"workers.child": "executor"}
 #: Seconds that a process has to end after SIGTERM.
@@ -100,3 +101,16 @@ def listening(ports: Mapping[str, int]) -> dict[str, int]:
         if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.pid
     }
     return {name: by_port[port] for name, port in ports.items() if port in by_port}
+
+
+def beside(pid: int, prefix: str) -> dict[str, int]:
+    """Ids, by name, of the processes that have the same parent and a name that begins so."""
+    parent = psutil.Process(pid).parent()
+    found = parent.children() if parent else []
+    return {process.name(): process.pid for process in found if process.name().startswith(prefix)}
+
+
+def busy_s() -> float:
+    """CPU seconds that this machine has spent so far on anything; what its host took from it counts as well."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)

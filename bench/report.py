@@ -1,141 +1,152 @@
-"""The table of a result: medians and spreads over its rounds, and ratios to the plain app."""
+"""The tables of a result, in Markdown: targets, ceilings, and for each workload speed, CPU and memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
+from bench import targets
 from bench.processes import ROOT
+from bench.summaries import Measured, Spread, Summary
 
 PAGE = ROOT / "docs" / "performance.md"
 #: Between these lines of the page stands what is written here.
 BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
-NAMES = {
-    ("penstock", "wait"): "Penstock, `Prefer: wait`",
-    ("penstock", "poll"): "Penstock, submit + long poll",
-    ("plain", "plain"): "Celery + Flask, submit + poll",
-    ("embedded", "wait"): "Penstock embedded, `Prefer: wait`",
-    ("embedded", "poll"): "Penstock embedded, submit + long poll",
+SYSTEMS = {"penstock": "Penstock", "embedded": "Penstock embedded", "plain": "Celery + Flask"}
+MODES = {
+    "wait": "`Prefer: wait`",
+    "poll": "submit + long poll",
+    "batch": "`jobs:batch`",
+    "plain": "submit + poll",
 }
 #: Columns of the table of costs; the plain app's web tier stands where Penstock's gateway does.
-COSTS = ("gateway", "worker", "executor", "rabbitmq", "redis", "orchestrator")
-SAME = {"web": "gateway", "store": "redis"}
-
-
-class Summary(NamedTuple):
-    system: str
-    mode: str
-    concurrency: int
-    jobs_per_s: float
-    least: float
-    most: float
-    p50_ms: float
-    p99_ms: float
-    polls_per_job: float
-    load_cpu_share: float
-    cpu_ms: dict[str, float]
-    rss_mb: dict[str, float]
-
-
-def summaries(result: dict[str, Any]) -> list[Summary]:
-    """One for each system, mode and concurrency, in the order of the table."""
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for cell in result["cells"]:
-        groups.setdefault((cell["system"], cell["mode"], cell["concurrency"]), []).append(cell)
-    order = {key: place for place, key in enumerate(NAMES)}
-    return [summary(groups[key]) for key in sorted(groups, key=lambda key: (key[2], order[key[:2]]))]
-
-
-def summary(cells: list[dict[str, Any]]) -> Summary:
-    first = cells[0]
-    rates = [cell["jobs_per_s"] for cell in cells]
-    middle = {
-        name: median(cell[name] for cell in cells) for name in ("p50_ms", "p99_ms", "polls_per_job", "load_cpu_share")
-    }
-    return Summary(
-        first["system"], first["mode"], first["concurrency"], median(rates), min(rates), max(rates), **middle,
-        cpu_ms=medians(cell["cpu_ms"] for cell in cells), rss_mb=medians(cell["rss_mb"] for cell in cells),
-    )  # fmt: skip
-
-
-def medians(parts: Iterable[dict[str, float]]) -> dict[str, float]:
-    rows = list(parts)
-    names = {name for row in rows for name in row}
-    return {SAME.get(name, name): median(row[name] for row in rows if name in row) for name in names}
-
-
-def line(number: int, rounds: int, cell: dict[str, Any]) -> str:
-    """One measurement, as it is shown while more are made."""
-    return (
-        f"round {number}/{rounds}  {cell['system']:<9} {cell['mode']:<5} {cell['concurrency']:>3}  "
-        f"{cell['jobs_per_s']:7.0f} jobs/s  p50 {cell['p50_ms']:6.1f} ms  p99 {cell['p99_ms']:6.1f} ms  "
-        + "  ".join(f"{name} {ms:.2f}" for name, ms in cell["cpu_ms"].items() if ms >= 0.005)
-    )
+COSTS = ("gateway", "worker", "executor", "rabbitmq", "redis", "objects", "orchestrator")
 
 
 def text(result: dict[str, Any]) -> str:
-    """The tables, in Markdown."""
-    rows = summaries(result)
-    return "\n".join([*speeds(rows), "", *cpu(rows), "", *memory(result, rows)])
+    """All tables."""
+    measured = {name: Measured(name, part) for name, part in result["workloads"].items()}
+    parts = [*target_table(measured), "", *ceiling_table(measured.values())]
+    for one in measured.values():
+        rows = one.summaries()
+        parts += ["", f"### {one.name}", "", *speeds(one, rows), "", *cpu(rows), "", *memory(one, rows)]
+    seconds = result["import_s"]
+    parts += [
+        "",
+        f"Importing the gateway: {median(seconds):.2f} s ({min(seconds):.2f}–{max(seconds):.2f}, fresh interpreter).",
+    ]
+    return "\n".join(parts)
 
 
-def speeds(rows: list[Summary]) -> list[str]:
-    plain = {row.concurrency: row for row in rows if row.system == "plain"}
+def target_table(measured: dict[str, Measured]) -> list[str]:
     lines = [
-        "| clients | | jobs/s, median (least–most) | ratio to plain | p50 ms | ratio | p99 ms | polls/job |",
+        "Targets, and the medians of the rounds (least–most); ratios and differences are taken within each round:",
+        "",
+        "| | target | on RabbitMQ | | embedded | |",
+        "| --- | ---: | ---: | --- | ---: | --- |",
+    ]
+    for line in targets.lines(measured):
+        cells = [f"{shown(line.found[system], line.digits)} | {verdict(line.met(system))}" for system in line.found]
+        lines.append(f"| {line.what} | {line.target} | {' | '.join(cells)} |")
+    return lines
+
+
+def verdict(met: bool | None) -> str:
+    return "" if met is None else "met" if met else "**missed**"
+
+
+def shown(spread: Spread | None, digits: int) -> str:
+    """Median (least–most)."""
+    if spread is None:
+        return ""
+    return f"{spread.median:,.{digits}f} ({spread.least:,.{digits}f}–{spread.most:,.{digits}f})"
+
+
+def ceiling_table(measured: Iterable[Measured]) -> list[str]:
+    lines = [
+        "The model in process, best of all ways tried, and the way the farm runs it; `alone` is one call of one row:",
+        "",
+        "| model | processes × threads × rows a call | rows/s | CPU ms a row | alone, p50 ms | farm runs |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+    ]
+    for one in measured:
+        best, alone = one.ceilings["best"], one.ceilings["alone"]
+        rate, latency = Spread.of(each["rows_per_s"] for each in best), Spread.of(each["p50_ms"] for each in alone)
+        lines.append(
+            f"| {one.name} | {way(one.part['best'])} | {shown(rate, 0 if rate.median > 1000 else 1)} "
+            f"| {median(each['cpu_ms_per_row'] for each in best):.3g} "
+            f"| {shown(latency, 2 if latency.median > 1 else 4)} "
+            f"| {way(one.part['farm'])} |"
+        )
+    return lines
+
+
+def way(one: dict[str, int]) -> str:
+    return f"{one['instances']} × {one['threads']} × {one['batch']}"
+
+
+def speeds(one: Measured, rows: Sequence[Summary]) -> list[str]:
+    lines = [
+        "| clients | | jobs/s, median (least–most) | × plain | of ceiling | p50 ms | p99 ms | polls/job |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        base = plain.get(row.concurrency)
+        key = (row.system, row.mode, row.clients)
+        plain = one.over(one.cells[key], one.cells.get(("plain", "plain", row.clients), []), "jobs_per_s")
+        ceiling = one.of_ceiling(key)
+        # Of a model that does nothing the part says nothing.
+        part = f"{ceiling.median:.2f}" if ceiling and ceiling.median > 0.01 else ""
+        accepted = f", accepted {shown(row.accepted_per_s, 0)}" if row.accepted_per_s else ""
         lines.append(
-            f"| {row.concurrency} | {NAMES[row.system, row.mode]} "
-            f"| {row.jobs_per_s:,.0f} ({row.least:,.0f}–{row.most:,.0f}) "
-            f"| {ratio(row.jobs_per_s, base and base.jobs_per_s)} | {row.p50_ms:.1f} "
-            f"| {ratio(row.p50_ms, base and base.p50_ms)} | {row.p99_ms:.1f} | {row.polls_per_job:.1f} |"
+            f"| {row.clients} | {title(row)} | {shown(row.jobs_per_s, digits(row.jobs_per_s))}{accepted} "
+            f"| {plain.median if plain else 0:.2f} | {part} | {row.p50_ms:.1f} | {row.p99_ms:.1f} "
+            f"| {row.looks_per_job:.1f} |"
         )
     return lines
 
 
-def ratio(value: float, base: float | None) -> str:
-    return f"{value / base:.2f}" if base else ""
+def digits(spread: Spread) -> int:
+    return 0 if spread.median >= 100 else 1
 
 
-def cpu(rows: list[Summary]) -> list[str]:
+def title(row: Summary) -> str:
+    return f"{SYSTEMS[row.system]}, {MODES[row.mode]}"
+
+
+def cpu(rows: Sequence[Summary]) -> list[str]:
+    names = [name for name in COSTS if any(row.cpu_ms.get(name, 0.0) >= 0.005 for row in rows)]
     lines = [
-        "CPU milliseconds a job, by process (all of a name's processes together; `gateway` is the plain app's web "
-        "tier, the plain worker runs the model itself):",
+        "CPU milliseconds a job, by process (all of a name's processes together); the last columns are parts of one "
+        "core:",
         "",
-        f"| clients | | {' | '.join(COSTS)} | sum | load generator (share of a core) |",
-        f"| ---: | --- | {'---: | ' * len(COSTS)}---: | ---: |",
+        f"| clients | | {' | '.join(names)} | sum | load generator | its share | others' share |",
+        f"| ---: | --- | {'---: | ' * len(names)}---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        shown = [f"{row.cpu_ms[name]:.2f}" if name in row.cpu_ms else "" for name in COSTS]
-        whole = sum(row.cpu_ms.get(name, 0.0) for name in COSTS)
+        cells = [f"{row.cpu_ms[name]:.2f}" if name in row.cpu_ms else "" for name in names]
+        whole = sum(ms for name, ms in row.cpu_ms.items() if name != "load")
         lines.append(
-            f"| {row.concurrency} | {NAMES[row.system, row.mode]} | {' | '.join(shown)} | {whole:.2f} "
-            f"| {row.cpu_ms['load']:.2f} ({row.load_cpu_share:.0%}) |"
+            f"| {row.clients} | {title(row)} | {' | '.join(cells)} | {whole:.2f} "
+            f"| {row.cpu_ms['load']:.2f} | {row.load_cpu_share:.0%} | {row.others_cpu_share:.0%} |"
         )
     return lines
 
 
-def memory(result: dict[str, Any], rows: list[Summary]) -> list[str]:
-    most = max(row.concurrency for row in rows)
+def memory(one: Measured, rows: Sequence[Summary]) -> list[str]:
     lines = ["Resident memory at the end, MB, of the largest process of each name:", ""]
     for system in dict.fromkeys(row.system for row in rows):
-        last = [row for row in rows if row.system == system and row.concurrency == most][-1]
-        lines.append(f"- {system}: " + ", ".join(f"{name} {mb:.0f}" for name, mb in sorted(last.rss_mb.items())))
-    seconds = result["import_s"]
-    lines += [
-        "",
-        f"Importing the gateway: {median(seconds):.2f} s ({seconds[0]:.2f}–{seconds[-1]:.2f}, fresh interpreter).",
-    ]
+        last = [row for row in rows if row.system == system and row.clients == one.most_clients][-1]
+        lines.append(
+            f"- {SYSTEMS[system]}: " + ", ".join(f"{name} {mb:.0f}" for name, mb in sorted(last.rss_mb.items()))
+        )
     return lines
 
 
 def heading(result: dict[str, Any]) -> str:
     machine, versions = result["machine"], result["versions"]
+    lengths = ", ".join(f"{name} {part['seconds']:g} s" for name, part in result["workloads"].items())
     return (
-        f"{result['when'][:16].replace('T', ' ')} UTC, `{result['command']}`: {result['rounds']} rounds of "
-        f"{result['seconds']:g} s, alternating; load before {result['load_before']}. "
+        f"{result['when'][:16].replace('T', ' ')} UTC, `{result['command']}`: {result['rounds']} rounds, alternating "
+        f"({lengths}); load before {result['load_before']}. "
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['system']}; "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + "."

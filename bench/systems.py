@@ -1,7 +1,6 @@
 """What is measured: Penstock on its servers, Penstock embedded, and the plain app, each started as its users would."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 import farm
-from bench.processes import ROOT, Started, listening
+from bench.processes import CORES, ROOT, Started, beside, listening
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
@@ -20,6 +19,8 @@ from tests.services.ports import free_port
 
 #: Seconds that a system has to come up.
 READY_S = 60.0
+#: The variables that name the servers' addresses.
+SERVERS = {"rabbitmq": "PENSTOCK_BROKER_URL", "redis": "PENSTOCK_REDIS_URL", "objects": "PENSTOCK_OBJECTS_URL"}
 
 
 class StartError(Exception):
@@ -37,7 +38,7 @@ class System:
         self.key = key
         self.folder = folder
         self.started = Started(folder)
-        #: RabbitMQ and Redis, started by others.
+        #: RabbitMQ, Redis and the object store, started by others.
         self._servers = dict(servers or {})
 
     @property
@@ -62,13 +63,6 @@ def own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PLAIN_"))}
 
 
-def repository(folder: Path) -> Path:
-    """A model repository with nothing but the echo."""
-    shutil.copytree(ROOT / "models" / "examples" / "echo", folder / "echo")
-    (folder / "echo" / "1").mkdir()
-    return folder
-
-
 def penstock(folder: Path, models: Path, urls: Mapping[str, str]) -> System:
     """Penstock on RabbitMQ, Redis and an object store at `urls`, or embedded where there are none."""
     system = System("penstock" if urls else "embedded", folder, servers=servers(urls))
@@ -91,19 +85,25 @@ def penstock(folder: Path, models: Path, urls: Mapping[str, str]) -> System:
     return system
 
 
-def plain(folder: Path, urls: Mapping[str, str]) -> System:
-    """The plain app on the same RabbitMQ and Redis."""
-    system = System("plain", folder, key="plain-key", servers=servers(urls))
+def plain(folder: Path, models: Path, name: str, urls: Mapping[str, str]) -> System:
+    """The plain app on the same RabbitMQ and Redis, with the model `name`."""
+    own = {name: url for name, url in urls.items() if name != SERVERS["objects"]}
+    system = System("plain", folder, key="plain-key", servers=servers(own))
     env = own_environment() | {
         "PLAIN_BROKER_URL": urls["PENSTOCK_BROKER_URL"],
         "PLAIN_REDIS_URL": urls["PENSTOCK_REDIS_URL"],
         "PLAIN_KEY": system.key,
+        "PLAIN_MODEL": name,
+        "PLAIN_MODELS": str(models),
+        # A process runs one job at a time on one core.
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
         **{name: value for name, value in os.environ.items() if name.startswith("PLAIN_")},
     }
     celery = [sys.executable, "-m", "celery", "--quiet", "-A", "bench.plain.work"]
     system.started.start(
         "worker",
-        [*celery, "worker", "--concurrency", "2", "--hostname", f"plain-{os.getpid()}@localhost",
+        [*celery, "worker", "--concurrency", str(CORES), "--hostname", f"plain-{os.getpid()}@localhost",
          "--without-gossip", "--without-mingle", "--loglevel", "warning"],
         env,
     )  # fmt: skip
@@ -121,9 +121,9 @@ def answers(url: str, key: str = "") -> bool:
 
 def servers(urls: Mapping[str, str]) -> dict[str, int]:
     """Process ids of the servers at `urls`, where they run on this machine."""
-    names = {"rabbitmq": "PENSTOCK_BROKER_URL", "redis": "PENSTOCK_REDIS_URL"}
-    ports = {name: urlsplit(urls[variable]).port for name, variable in names.items() if variable in urls}
-    return listening({name: port for name, port in ports.items() if port})
+    ports = {name: urlsplit(urls[variable]).port for name, variable in SERVERS.items() if variable in urls}
+    found = listening({name: port for name, port in ports.items() if port})
+    return found | beside(found["objects"], "ceph-") if "objects" in found else found
 
 
 def import_seconds(times: int = 5) -> list[float]:

@@ -1,1 +1,1 @@
-"""The same echo job as a careful user would write it with Celery and Flask."""
+"""The same jobs as a careful user would write them with Celery and Flask."""
