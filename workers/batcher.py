@@ -198,11 +198,16 @@ class Batcher(Generic[E_]):
         """Take no more; returns what still waited."""
         with self._changed:
             self._closed = True
+            self._changed.notify_all()
+            return self.empty()
+
+    def empty(self) -> list[E_]:
+        """Forget all that waits, suspects too, and return it."""
+        with self._changed:
             rest = [*self._alone, *self._all()]
             self._alone.clear()
             for groups in self._lanes.values():
                 groups.clear()
-            self._changed.notify_all()
             return rest
 
     def __len__(self) -> int:

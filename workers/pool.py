@@ -45,6 +45,7 @@ class Pool:
         self.name = worker_name(pool)
         self.on_added: Callable[[Serving], None] = lambda serving: None
         self.on_ready: Callable[[Serving], None] = lambda serving: None
+        self.on_failed: Callable[[Serving], None] = lambda serving: None
         self.on_retire: Callable[[Serving], None] = lambda serving: None
         self.flush: Callable[[], None] = lambda: None
         self.pool = pool
@@ -149,6 +150,8 @@ class Pool:
         self._beat_now.set()
         if serving.ready:
             self.on_ready(serving)
+        elif serving.failed:
+            self.on_failed(serving)
 
     def _beat(self) -> None:
         while not self.stopping.is_set():

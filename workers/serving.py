@@ -136,6 +136,15 @@ class Serving:
         """The connection was lost: what waited here will be delivered again, what runs goes on."""
         self.batcher.discard(lambda delivery: not delivery.lane.alive)
 
+    def release(self) -> list[Delivery]:
+        """Let go of the jobs that wait, while no executor can be had for them; returns them."""
+        waiting = self.batcher.empty()
+        with self._guard:
+            for delivery in waiting:
+                if self._running.get(delivery.message.id) is delivery:
+                    del self._running[delivery.message.id]
+        return waiting
+
     def stop_taking(self) -> list[Delivery]:
         """Start no more batches; returns the jobs that waited."""
         self._stopping.set()

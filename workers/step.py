@@ -38,6 +38,7 @@ class Lanes:
         pool.on_added = lambda serving: self._soon(self._declare, serving)
         pool.on_retire = lambda serving: self._soon(self._retire, serving)
         pool.on_ready = lambda serving: self._soon(self._open_later, serving)
+        pool.on_failed = lambda serving: self._soon(self._close, serving)
         pool.flush = self._ask_flush
 
     def connected(self, connection: Any, hub: Any) -> None:
@@ -107,6 +108,22 @@ class Lanes:
             lane.consume(serving.receive, self._refuse)
         about = {"model": serving.entry.manifest.name, "version": serving.entry.version}
         log.info("consuming", extra=about | {"prefetch": serving.prefetch})
+
+    def _close(self, serving: Serving) -> None:
+        """Consume no more for a model whose last executor ended and cannot be had again: another worker may have it."""
+        if self._ended or not serving.failed or serving.stopped or serving not in self._lanes:
+            return
+        lanes = self._lanes[serving]
+        for lane in lanes:
+            lane.cancel()
+        waiting = self._pool.disclaimed([(serving, serving.release())])
+        self._give_back(waiting)
+        for lane in lanes:
+            lane.flush()
+            lane.end()
+        del self._lanes[serving]
+        about = {"model": serving.entry.manifest.name, "version": serving.entry.version}
+        log.warning("consuming no more: model cannot be loaded again", extra=about | {"given_back": len(waiting)})
 
     def _retire(self, serving: Serving) -> None:
         """End one serving: take no more, let what runs finish, give the rest back. Asked again until it is gone."""

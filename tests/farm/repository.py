@@ -37,6 +37,8 @@ from errors import InvalidInput
 class Model:
     def load(self, device):
         self.kept = []
+        if (pathlib.Path(__file__).parents[1] / ".unloadable").exists():
+            raise RuntimeError("cannot be loaded now")
 
     def predict(self, batch):
         words = list(batch["do"])
