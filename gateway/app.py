@@ -22,6 +22,7 @@ from gateway.links import Links
 from gateway.parts import Parts
 from gateway.reading import Reader
 from gateway.register import Register
+from gateway.resolving import Resolver
 from gateway.routes import Route, View
 from gateway.submitting import Submitter
 from gateway.tally import Tally
@@ -31,9 +32,11 @@ from gateway.views import objects as objects_
 from gateway.waiting import Waiting
 from lifeline import die_with_parent
 from models.catalog import Catalog
+from models.repository import Repository
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
+from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects, open_objects
 from storage.workers import Workers
@@ -47,12 +50,13 @@ WAITERS = 8192
 
 
 def create_app(
-    settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access, catalog: Catalog,
-    publisher: Publisher, waiting: Waiting,
+    settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access,
+    repository: Repository, deployments: Deployments, publisher: Publisher, waiting: Waiting,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects)
     register = Register(workers)
+    resolver = Resolver(repository, register=register, deployments=deployments)
     parts = Parts(
         settings=settings,
         jobs=jobs,
@@ -60,7 +64,8 @@ def create_app(
         objects=objects,
         access=access,
         authentication=Authentication(access, settings),
-        catalog=catalog,
+        resolver=resolver,
+        deployments=deployments,
         publisher=publisher,
         register=register,
         waiting=waiting,
@@ -68,7 +73,7 @@ def create_app(
         links=Links(access),
         tally=Tally(),
         submitter=Submitter(
-            jobs=jobs, inputs=inputs, catalog=catalog, publisher=publisher, deadline_s=settings.submit_deadline_s
+            jobs=jobs, inputs=inputs, resolver=resolver, publisher=publisher, deadline_s=settings.submit_deadline_s
         ),
     )
     app = Application("gateway", static_folder=None)
@@ -143,17 +148,23 @@ def from_settings(settings: Settings) -> Application:
     client = connect(settings.store_url)
     access, jobs = Access(client), JobStore(client)
     require_keys(access, settings)
-    catalog = Catalog.load(settings.models)
-    return create_app(
+    repository = Repository(settings.models)
+    app = create_app(
         settings,
         jobs=jobs,
         workers=Workers(client),
         objects=open_objects(settings.objects),
         access=access,
-        catalog=catalog,
-        publisher=Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)),
+        repository=repository,
+        deployments=Deployments(client),
+        publisher=Publisher(
+            settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(repository.catalog)
+        ),
         waiting=Waiting(client, jobs, slots=WAITERS, streams=max(1, settings.gateway_threads // 2)),
     )
+    parts: Parts = app.extensions["penstock"]
+    parts.resolver.start()
+    return app
 
 
 def lanes(catalog: Catalog) -> list[str]:

@@ -14,8 +14,9 @@ from errors import Fault, InvalidInput
 from gateway.forms import Part, parts
 from gateway.inputs import INLINE_LIMIT, Inputs, input_key
 from gateway.json_bodies import anything, escaped, located, read_json
+from gateway.resolving import Resolver
 from gateway.submission import Input, Submission, checked, read_inputs
-from models.catalog import Catalog
+from models.catalog import Entry
 from models.manifest import Manifest
 from storage.objects import Stored
 
@@ -27,9 +28,11 @@ _encode = msgspec.json.Encoder().encode
 class JobForm:
     """Reads one form; `moved` are the keys of the objects that it made."""
 
-    def __init__(self, inputs: Inputs, catalog: Catalog, *, tenant: str, job: str, max_bytes: int) -> None:
+    def __init__(self, inputs: Inputs, resolver: Resolver, *, tenant: str, job: str, max_bytes: int) -> None:
         self._inputs = inputs
-        self._catalog = catalog
+        self._resolver = resolver
+        #: The version that the job gets, once the form is read.
+        self.entry: Entry | None = None
         self._tenant = tenant
         self._job = job
         self._max_bytes = max_bytes
@@ -46,7 +49,8 @@ class JobForm:
             else:
                 self._once(self._given, part, self._input(part))
         submission = self._submission()
-        manifest = self._catalog.get(submission.model, submission.version).manifest
+        self.entry = self._resolver.get(submission.model, submission.version)
+        manifest = self.entry.manifest
         self._rename(manifest)
         inputs = read_inputs(submission)
         if twice := next((name for name in self._given if name in inputs), None):

@@ -7,12 +7,14 @@ from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.reading import Reader
 from gateway.register import Register
+from gateway.resolving import Resolver
 from gateway.submitting import Submitter
 from gateway.tally import Tally
 from gateway.waiting import Waiting
 from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
+from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects
 from tasks.publisher import Publisher
@@ -26,7 +28,8 @@ class Parts:
     objects: Objects
     access: Access
     authentication: Authentication
-    catalog: Catalog
+    resolver: Resolver
+    deployments: Deployments
     publisher: Publisher
     register: Register
     waiting: Waiting
@@ -34,3 +37,8 @@ class Parts:
     submitter: Submitter
     links: Links
     tally: Tally
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models as they are now."""
+        return self.resolver.catalog

@@ -15,10 +15,11 @@ from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueF
 from gateway.accepting import NEW, Acceptor, Entry, Idempotency, Prepared
 from gateway.confirmations import confirmations
 from gateway.inputs import Inputs
+from gateway.resolving import Resolver
 from gateway.submission import Input, Submission
 from gateway.suspending import Signal, blocking
 from gateway.withdrawals import Withdrawals
-from models.catalog import Catalog
+from models.catalog import Entry as Version
 from models.signature import check, measure
 from storage.job import Job, Status
 from storage.jobs import Creation, JobStore
@@ -46,12 +47,12 @@ class Submitter:
     """The way of a submission into store and broker."""
 
     def __init__(
-        self, *, jobs: JobStore, inputs: Inputs, catalog: Catalog, publisher: Publisher, deadline_s: float,
+        self, *, jobs: JobStore, inputs: Inputs, resolver: Resolver, publisher: Publisher, deadline_s: float,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._inputs = inputs
-        self._catalog = catalog
+        self._resolver = resolver
         self._publisher = publisher
         self._acceptor = Acceptor(jobs, publisher, deadline_s=deadline_s)
         self._deadline_s = deadline_s
@@ -62,9 +63,13 @@ class Submitter:
     async def prepare(
         self, submission: Submission, inputs: Mapping[str, Input], *,
         tenant: str, id: str = "", moved: Sequence[str] = (), traceparent: str = "",
+        entry: Version | None = None,
     ) -> Prepared:  # fmt: skip
-        """Check a submission against its model and build its message; raises UnknownModel, InvalidInput, Away."""
-        entry = self._catalog.get(submission.model, submission.version)
+        """Check a submission against its model and build its message; `entry`: its version, where that is known.
+
+        Raises UnknownModel, NotLoaded, InvalidInput, Away.
+        """
+        entry = entry or self._resolver.get(submission.model, submission.version)
         manifest, limits = entry.manifest, entry.manifest.limits
         values = {name: given.value for name, given in inputs.items()}
         rows, measured = check(manifest, values), measure(manifest, values)

@@ -6,6 +6,8 @@ changed. Light: the gateway imports this.
 
 import logging
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from models.catalog import Broken, Catalog, Entry, subfolders, tell, versions
@@ -13,6 +15,8 @@ from models.reading import FILE
 
 log = logging.getLogger(__name__)
 
+#: How long a new folder must look the same, seconds: a little less than a second, in which it is looked at again.
+SETTLE_S = 0.9
 #: What tells whether a model's folder has to be read again.
 Mark = tuple[object, ...]
 
@@ -20,15 +24,17 @@ Mark = tuple[object, ...]
 class Repository:
     """One repository. Not thread-safe: one thread refreshes, anyone may take `catalog`, which is never changed.
 
-    A folder that appears later counts once it looks the same in two looks that follow each other. It should be
-    renamed into place when it is whole; this keeps one that is copied in from being loaded while it grows.
+    A folder that appears later counts once it has looked the same for a second. It should be renamed into place when
+    it is whole; this keeps one that is copied in from being loaded while it grows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Raises OperatorError where there is no folder."""
         self.path = path
         self._marks: dict[str, Mark] = {}
-        self._growing: dict[Path, Mark] = {}
+        self._clock_s = clock_s
+        #: New folders: what they held, and since when.
+        self._growing: dict[Path, tuple[Mark, float]] = {}
         self.catalog = Catalog.load(path)
         for folder in subfolders(path):
             self._marks[folder.name] = mark(folder)
@@ -87,11 +93,13 @@ class Repository:
         return tuple(entry for entry in found if entry is not None), refused, whole
 
     def _grows(self, folder: Path) -> bool:
-        """Whether a version's folder is other than at the last look."""
-        now = content(folder)
-        if self._growing.pop(folder, None) == now:
+        """Whether a version's folder has changed in the last second, as far as was seen."""
+        now, held = self._clock_s(), content(folder)
+        before, since = self._growing.get(folder, ((), now))
+        if before == held and now - since >= SETTLE_S:
+            del self._growing[folder]
             return False
-        self._growing[folder] = now
+        self._growing[folder] = (held, since if before == held else now)
         return True
 
 

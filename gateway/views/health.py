@@ -28,7 +28,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     broker: Check
     store: Check
     objects: Check
-    #: By `<model>/<version>`: the newest version of each model of the repository.
+    #: By `<model>/<version>`: the version, or versions, that jobs go to which ask for none.
     models: dict[str, Check]
     #: By model: why its manifest cannot be used.
     broken: dict[str, str]
@@ -45,7 +45,7 @@ class HealthViews:
         workers: list[WorkerStatus] = []
 
         def ask_store() -> None:
-            workers.extend(self.parts.register.all())
+            workers.extend(self.parts.resolver.look())
 
         store = probe(ask_store)
         readiness = Readiness(
@@ -66,10 +66,12 @@ class HealthViews:
         for worker in workers:
             for status in worker.models:
                 found.setdefault(f"{status.model}/{status.version}", []).append(status)
+        resolver = self.parts.resolver
         return {
             name: served(found.get(name, []))
-            for entry in self.parts.catalog.entries()
-            for name in [f"{entry.manifest.name}/{entry.version}"]
+            for model in resolver.catalog.models
+            for version in resolver.choice(model).split
+            for name in [f"{model}/{version}"]
         }
 
 
@@ -103,7 +105,7 @@ def routes(parts: Parts) -> list[Route]:
             method="GET", path="/readyz", view=views.ready, name="ready", tag="operations", public=True,
             summary="Whether broker, store, objects and every model are ready",
             description=(
-                "Every model means the newest version of each that has a usable manifest. One that could not be loaded "
+                "Every model means, of each, what its jobs go to that ask for no version. One that could not be loaded "
                 "keeps the farm unready and says why; one with a broken manifest is named, and nothing waits for it."
             ),
             answers={

@@ -66,7 +66,7 @@ class JobViews:
     async def read_form(self, asked: Asked) -> tuple[Prepared, Idempotency | None]:
         key, parts, id = asked_key(asked.environ), self.parts, new_id()
         max_bytes = parts.settings.max_body_bytes
-        form = JobForm(parts.inputs, parts.catalog, tenant=asked.tenant, job=id, max_bytes=max_bytes)
+        form = JobForm(parts.inputs, parts.resolver, tenant=asked.tenant, job=id, max_bytes=max_bytes)
         try:
             # Files are stored as they arrive: a form comes in a thread.
             submission, inputs = form.read(bodies.chunks(asked.environ, max_bytes))
@@ -77,6 +77,7 @@ class JobViews:
                 id=id,
                 moved=form.moved,
                 traceparent=traceparent(asked.environ),
+                entry=form.entry,
             )
         except PenstockError:
             parts.inputs.erase(form.moved)

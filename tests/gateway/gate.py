@@ -13,10 +13,11 @@ from flask import Flask
 from gateway.app import create_app, lanes
 from gateway.parts import Parts
 from gateway.waiting import Waiting
-from models.catalog import Catalog
+from models.repository import Repository
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
+from storage.deployments import Deployments
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Verdict, Want
 from storage.objects import open_objects
@@ -116,7 +117,7 @@ def make_gate(
 ) -> Gate:
     """`broker`: another one than the store; `options` are settings."""
     settings = Settings(data=folder, models=repository, **options)
-    client, catalog = connect(valkey.url), Catalog.load(repository)
+    client, models = connect(valkey.url), Repository(repository)
     jobs = JobStore(client)
     app = create_app(
         settings,
@@ -124,9 +125,10 @@ def make_gate(
         workers=Workers(client),
         objects=open_objects(settings.objects),
         access=Access(client),
-        catalog=catalog,
+        repository=models,
+        deployments=Deployments(client),
         publisher=Publisher(
-            broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(catalog)
+            broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(models.catalog)
         ),
         waiting=Waiting(client, jobs, slots=slots, streams=max(1, slots // 2)),
     )

@@ -15,6 +15,7 @@ example: {x: [0, 1, 2, 3]}
     "reader": """\
 name: reader
 runtime: python
+version_policy: all
 inputs: [{name: image, datatype: BYTES, shape: [-1]}]
 outputs: [{name: text, datatype: BYTES, shape: [-1]}]
 """,

@@ -14,8 +14,8 @@ def ready(gate: Gate) -> tuple[int, Any]:
 
 
 def serve_all(gate: Gate) -> None:
-    for model, version in (("echo", "1"), ("narrow", "1"), ("pair", "1"), ("reader", "2")):
-        gate.serve(model, version=version)
+    for name, entries in gate.parts.catalog.models.items():
+        gate.serve(name, version=entries[-1].version)
 
 
 def test_live_process_says_so(gate: Gate) -> None:
@@ -29,7 +29,7 @@ def test_farm_is_ready_once_every_model_is(gate: Gate) -> None:
     serve_all(gate)
     status, body = ready(gate)
     assert (status, body["status"]) == (200, "ready")
-    assert list(body["models"]) == ["echo/1", "narrow/1", "pair/1", "reader/2"]
+    assert list(body["models"]) == [f"{name}/{2 if name == 'reader' else 1}" for name in gate.parts.catalog.models]
     assert {check["ready"] for check in body["models"].values()} == {True}
 
 

@@ -1,5 +1,6 @@
 """A repository that changes while it is served."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from tests.models.repository import PLAIN, write
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    """Looked at once a second, by its own clock."""
     write(tmp_path, PLAIN | {"version_policy": "all"})
-    return Repository(tmp_path)
+    return Repository(tmp_path, clock_s=itertools.count().__next__)
 
 
 def served(repository: Repository) -> dict[str, list[str]]:
@@ -40,6 +42,13 @@ def test_version_counts_once_two_looks_saw_the_same(repository: Repository) -> N
     assert served(repository) == {"plain": ["1"]}
     assert served(repository) == {"plain": ["1", "2"]}
     assert repository.refresh() is repository.catalog
+
+
+def test_looks_in_quick_succession_settle_nothing(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN | {"version_policy": "all"})
+    repository = Repository(tmp_path, clock_s=lambda: 0.0)
+    publish(repository, "2")
+    assert [served(repository) for _ in range(3)] == [{"plain": ["1"]}] * 3
 
 
 def test_folder_that_grows_does_not_count(repository: Repository) -> None:
