@@ -41,13 +41,24 @@ class LoadedModel:
         return Run(self.manifest, self.handler, self.runtime.predict, calls).outcomes()
 
     def warm_up(self) -> None:
-        """Run the manifest's example, if it has one; raises LoadError where that fails."""
+        """Run the manifest's example, if it has one; raises LoadError where that fails.
+
+        Then its first row, as many times as the runtime wants to have seen: a job should not wait for what the first
+        batch of a size costs.
+        """
         if self.manifest.example is None:
             return
-        call = Call(arrays.decode(self.manifest, self.manifest.example, refuse))
-        (outcome,) = self.run([call])
-        if isinstance(outcome, PenstockError):
-            raise LoadError(f"{title(self.entry)}: its example fails: {outcome.detail}") from outcome
+        inputs = arrays.decode(self.manifest, self.manifest.example, refuse)
+        self.expect([Call(inputs)])
+        if self.manifest.rowed:
+            row = Call({name: rows[:1] for name, rows in inputs.items()})
+            for count in getattr(self.runtime, "warm_rows", ()):
+                self.expect([row] * count)
+
+    def expect(self, calls: Sequence[Call]) -> None:
+        for outcome in self.run(calls):
+            if isinstance(outcome, PenstockError):
+                raise LoadError(f"{title(self.entry)}: its example fails: {outcome.detail}") from outcome
 
 
 def load(entry: Entry, device: str) -> LoadedModel:

@@ -21,6 +21,9 @@ from models.runtimes.pinned import PinnedMemory, Staging
 class OnnxRuntime:
     """A session with one signature: names as in the graph."""
 
+    #: Numbers of rows to run before the model counts as ready.
+    warm_rows: tuple[int, ...] = ()
+
     def __init__(self, session: ort.InferenceSession, *, staging: Staging | None = None, shrink: str = "") -> None:
         self.session = session
         self.inputs = [node.name for node in session.get_inputs()]
@@ -67,6 +70,9 @@ def load(entry: Entry, device: str, handler: Handler) -> OnnxRuntime:
     staging = Staging(PinnedMemory(int(index or 0))) if kind == "cuda" else None
     shrink = f"{'gpu' if kind == 'cuda' else 'cpu'}:{index or 0}" if options.get("shrink_memory") else ""
     runtime = OnnxRuntime(session, staging=staging, shrink=shrink)
+    if kind == "cuda":
+        # A GPU chooses its kernels, and TensorRT builds its engine, at the first batch of a size.
+        runtime.warm_rows = (1, entry.manifest.batching.max_items)
     naming.compare(entry, "inputs", runtime.inputs, handler.preprocess is not None)
     naming.compare(entry, "outputs", runtime.outputs, handler.postprocess is not None)
     return runtime

@@ -110,10 +110,17 @@ def test_torch_export_archive_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-def test_torchscript_runs(tmp_path: Path) -> None:
-    found = entry(tmp_path, {"runtime": "torch"}, "")
+def test_torchscript_runs_where_it_is_asked_for(tmp_path: Path) -> None:
+    found = entry(tmp_path, {"runtime": "torch", "options": {"torchscript": True}}, "")
     torch.jit.trace(Doubling(), (torch.ones(2, 2),)).save(str(found.path / "model.ts"))  # type: ignore[no-untyped-call]
     assert doubled(found) == EXPECTED
+
+
+def test_torchscript_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
+    found = entry(tmp_path, {"runtime": "torch"}, "")
+    (found.path / "model.ts").touch()
+    with pytest.raises(LoadError, match=r"only where the manifest says `options: \{torchscript: true\}`"):
+        load(found, "cpu")
 
 
 def test_state_dict_is_loaded_into_the_handlers_network(tmp_path: Path) -> None:
