@@ -257,5 +257,55 @@ def models_add(settings: Settings, package: str, version: str | None, json_: boo
     click.echo(done.digest)
 
 
+def port(text: str) -> Any:
+    from models.describing import Port
+
+    name, _, rest = text.partition(":")
+    datatype, _, shape = rest.partition(":")
+    try:
+        return Port(name, datatype.upper(), tuple(int(size) for size in shape.split(",") if size))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} must be NAME:DATATYPE:SHAPE, e.g. image:FP32:-1,3,224,224") from error
+
+
+@models.command("init")
+@click.argument("name")
+@click.option("--from", "file", required=True, type=click.Path(path_type=Path), help="model.onnx, .pt2, .xml, .tflite")
+@click.option(
+    "--runtime", type=click.Choice(["onnx", "openvino", "torch"]), default="", help="[default: by the file's ending]"
+)
+@click.option("--torchscript", is_flag=True, help="The file is TorchScript; say its inputs with --input.")
+@click.option("--input", "inputs", multiple=True, help="An input of TorchScript: NAME:DATATYPE:SHAPE.")
+@as_json
+@with_settings("models")
+def models_init(
+    settings: Settings,
+    name: str,
+    file: Path,
+    runtime: str | None,
+    torchscript: bool,
+    inputs: tuple[str, ...],
+    json_: bool,
+) -> None:
+    """Make the model NAME from a bare file: its manifest is written from what the file says, and tried."""
+    from workers.adopting import adopt
+
+    told = [port(text) for text in inputs]
+    done = adopt(name, file, settings.models, runtime=runtime or "", torchscript=torchscript, told=told)
+    if json_:
+        click.echo(json.dumps(msgspec.to_builtins(done)))
+        return
+    click.echo(f"{done.path}: {done.model} version {done.version}, runtime {done.runtime}")
+    for side, ports in (("input", done.inputs), ("output", done.outputs)):
+        for one in ports:
+            click.echo(f"  {side:<7} {one.name:<20} {one.datatype:<6} {list(one.shape)}")
+    click.echo(f"  loaded in {done.load_ms:g} ms; its example ran in {done.example_ms:g} ms")
+    for remark in done.remarks:
+        click.echo(f"  {remark}")
+    click.echo(f"Now name and describe its inputs and outputs for its users in {Path(done.path) / 'model.yaml'},")
+    click.echo("add a handler.py where jobs hold texts or pictures and the model takes numbers (docs/models.md), then:")
+    click.echo(f"  penstock models check {settings.models}")
+
+
 if __name__ == "__main__":
     operator()

@@ -23,9 +23,10 @@ Batch = dict[str, Rows]
 #: Gives the bytes stored under a key.
 Fetch = Callable[[str], bytes]
 
-#: The little-endian numpy type of each numeric datatype.
+#: The little-endian numpy type of each numeric datatype. By numpy's own spelling: `q` and `l` are two types that are
+#: equal on a 64-bit machine, and OpenVINO knows the one only.
 DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype("?" if datatype.kind == "bool" else f"<{datatype.code}" if datatype.size > 1 else datatype.code)
+    name: np.dtype("?" if datatype.kind == "bool" else np.dtype("<" + datatype.code).str)
     for name, datatype in DATATYPES.items()
     if datatype.size
 }

@@ -81,8 +81,6 @@ def copy(source: Source, file: PackedFile, target: Path, advance: Callable[[int]
             sink.write(piece)
             left -= len(piece)
             advance(len(piece))
-        sink.flush()
-        os.fsync(sink.fileno())
     if left or digest.hexdigest() != file.sha256:
         raise PackageError(f"{file.path!r} is not the file that the package lists: its length or SHA-256 differs")
 
@@ -155,7 +153,7 @@ def rename(source: Path, target: Path) -> None:
         if error.errno == errno.ENOTEMPTY:
             raise FileExistsError(errno.EEXIST, "is there", str(target)) from error
         raise
-    sync_folder(target.parent)
+    sync_one(target.parent)
 
 
 def settle(folder: Path, version: str, target: Path) -> None:
@@ -194,12 +192,12 @@ def settle_manifest(folder: Path, version: str, target: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Bring folders to the disk: a rename that survives a power cut must not lead to an empty one."""
-    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        sync_folder(path)
+    """Bring it all to the disk: a rename that survives a power cut must not lead to empty files."""
+    for path in (folder, *folder.rglob("*")):
+        sync_one(path)
 
 
-def sync_folder(path: Path) -> None:
+def sync_one(path: Path) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -14,6 +14,7 @@ from models import arrays, handler
 from models.arrays import Batch
 from models.catalog import Entry
 from models.failures import described
+from models.filling import filled
 from models.handler import Handler
 from models.running import Call, Outcome, Run
 from models.runtimes import RUNTIMES
@@ -48,7 +49,7 @@ class LoadedModel:
         """
         if self.manifest.example is None:
             return
-        inputs = arrays.decode(self.manifest, self.manifest.example, refuse)
+        inputs = arrays.decode(self.manifest, filled(self.manifest), refuse)
         self.expect([Call(inputs)])
         if self.manifest.rowed:
             row = Call({name: rows[:1] for name, rows in inputs.items()})

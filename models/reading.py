@@ -10,6 +10,7 @@ import yaml
 from errors import InvalidInput, ManifestError
 from models import graph, signature
 from models.datatypes import DATATYPES, INPUT_DATATYPES, MAX_RANK, MAX_TENSOR_BYTES
+from models.filling import filled
 from models.manifest import PIPELINE, Manifest, Tensor, VersionPolicy
 from models.runtimes import RUNTIMES
 
@@ -135,7 +136,9 @@ def example_complaints(manifest: Manifest) -> list[tuple[str, str]]:
     if manifest.example is None:
         return []
     try:
-        signature.check(manifest, manifest.example)
+        signature.check(manifest, filled(manifest))
+    except ValueError as error:
+        return [("example", str(error))]
     except InvalidInput as error:
         return [(f"example{fault.pointer.removeprefix('#/inputs')}", fault.detail) for fault in error.faults]
     return []
