@@ -270,7 +270,9 @@ def port(text: str) -> Any:
 
 @models.command("init")
 @click.argument("name")
-@click.option("--from", "file", required=True, type=click.Path(path_type=Path), help="model.onnx, .pt2, .xml, .tflite")
+@click.option(
+    "--from", "file", required=True, type=click.Path(path_type=Path), help="model.onnx, .pt2, .xml, .tflite, SavedModel"
+)
 @click.option(
     "--runtime", type=click.Choice(["onnx", "openvino", "torch"]), default="", help="[default: by the file's ending]"
 )

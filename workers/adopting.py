@@ -76,8 +76,10 @@ def adopt(name: str, file: Path, repository: Path, *, runtime: str, torchscript:
 
 
 def form_of(file: Path, torchscript: bool) -> str:
+    if (file / "saved_model.pb").is_file():
+        return "openvino"
     if not file.is_file():
-        raise PackageError(f"{file}: no such file")
+        raise PackageError(f"{file}: no such file, and no folder that holds a saved_model.pb")
     if torchscript:
         return "torchscript"
     if file.suffix in (".pt", ".pth", ".ts", ".bin", ".ckpt", ".pkl"):
@@ -110,6 +112,9 @@ def described(form: str, file: Path, answer: Path, told: list[Port]) -> Descript
 def copy(file: Path, description: Description, form: str, version: Path) -> None:
     """The file under the name that its runtime looks for, and what it reads beside it."""
     version.mkdir(parents=True)
+    if file.is_dir():
+        shutil.copytree(file, version / "saved_model")
+        return
     shutil.copyfile(file, version / ("model.ts" if form == "torchscript" else f"model{file.suffix}"))
     if file.suffix == ".xml":
         shutil.copyfile(file.with_suffix(".bin"), version / "model.bin")

@@ -18,8 +18,7 @@ def main(form: str, file: Path, answer: Path, told: list[Port]) -> None:
         result = module.describe(file, told) if form == "torchscript" else module.describe(file)
     except PenstockError as error:
         result = Refused(error.detail)
-    # Libraries raise anything for a file that is none of theirs.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - libraries raise anything for a file that is none of theirs
         result = Refused(described(error))
     answer.write_bytes(msgspec.json.encode({type(result).__name__: result}))
 

@@ -21,15 +21,14 @@ Run = Callable[[dict[str, Any]], object]
 def sizes(ports: Sequence[Port], run: Run) -> tuple[tuple[int, ...], ...]:
     """Sizes for each input with which `run` ends well; raises LoadError where none of those tried do."""
     first: Exception | None = None
-    for size in SIZES if any(-1 in port.shape for port in ports) else SIZES[:1]:
-        for rows in (1, size):
-            tried = tuple(sized(port.shape, rows, size) for port in ports)
-            try:
-                run({port.name: values(port, shape) for port, shape in zip(ports, tried, strict=True)})
-                return tried
-            # Whatever the library says of sizes that it does not like.
-            except Exception as error:
-                first = first or error
+    tries = SIZES if any(-1 in port.shape for port in ports) else SIZES[:1]
+    for rows, size in [*((1, size) for size in tries), *((size, size) for size in tries)]:
+        tried = tuple(sized(port.shape, rows, size) for port in ports)
+        try:
+            run({port.name: values(port, shape) for port, shape in zip(ports, tried, strict=True)})
+            return tried
+        except Exception as error:  # noqa: BLE001 - whatever the library says of sizes that it does not like
+            first = first or error
     told = described(first) if first else ""
     raise LoadError(f"it does not run on made-up inputs; the first try ended with {told}") from first
 
