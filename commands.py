@@ -273,9 +273,7 @@ def port(text: str) -> Any:
 @click.option(
     "--from", "file", required=True, type=click.Path(path_type=Path), help="model.onnx, .pt2, .xml, .tflite, SavedModel"
 )
-@click.option(
-    "--runtime", type=click.Choice(["onnx", "openvino", "torch"]), default="", help="[default: by the file's ending]"
-)
+@click.option("--runtime", type=click.Choice(["onnx", "openvino", "torch"]), help="[default: by the file's ending]")
 @click.option("--torchscript", is_flag=True, help="The file is TorchScript; say its inputs with --input.")
 @click.option("--input", "inputs", multiple=True, help="An input of TorchScript: NAME:DATATYPE:SHAPE.")
 @as_json

@@ -134,7 +134,7 @@ def test_broken_manifest_is_told_without_the_hidden_folder(tmp_path: Path) -> No
     with arrival.incoming(tmp_path) as place:
         (place / "plain" / "1").mkdir(parents=True)
         (place / "plain" / "model.yaml").write_text("name: plain\n")
-        with pytest.raises(PackageError, match=r"manifest is wrong: plain/model.yaml: \(top\): .*runtime"):
+        with pytest.raises(PackageError, match=r"manifest is wrong: plain/model.yaml: \(top\): .*required field"):
             arrival.check(place / "plain", "1")
 
 
