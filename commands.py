@@ -136,13 +136,14 @@ def access(settings: Settings) -> Any:
 @key.command("create")
 @click.option("--tenant", required=True, help="Whose jobs the key sees.")
 @click.option("--name", default="", help="What it is for.")
+@click.option("--admin", is_flag=True, help="It may also change models: load, label, promote.")
 @as_json
 @with_settings("key")
-def key_create(settings: Settings, tenant: str, name: str, json_: bool) -> None:
+def key_create(settings: Settings, tenant: str, name: str, admin: bool, json_: bool) -> None:
     """Make an API key; it is shown once and kept only as a digest."""
-    secret = access(settings).create(tenant, name)
+    secret = access(settings).create(tenant, name, admin=admin)
     if json_:
-        click.echo(json.dumps({"tenant": tenant, "name": name, "key": secret}))
+        click.echo(json.dumps({"tenant": tenant, "name": name, "admin": admin, "key": secret}))
     else:
         click.echo(secret)
         click.echo("Keep it: it cannot be shown again. Send it as `Authorization: Bearer <key>`.", err=True)
@@ -159,7 +160,7 @@ def key_list(settings: Settings, json_: bool) -> None:
         return
     for grant in grants:
         created = datetime.fromtimestamp(grant.created_ms / 1000).strftime("%Y-%m-%d %H:%M")
-        click.echo(f"{grant.id}  {grant.tenant:<20} {created}  {grant.name}")
+        click.echo(f"{grant.id}  {grant.tenant:<20} {created}  {'admin' if grant.admin else '     '}  {grant.name}")
 
 
 @key.command("revoke")

@@ -26,7 +26,7 @@ from gateway.resolving import Resolver
 from gateway.routes import Route, View
 from gateway.submitting import Submitter
 from gateway.tally import Tally
-from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes
+from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes, versions
 from gateway.views import models as models_
 from gateway.views import objects as objects_
 from gateway.waiting import Waiting
@@ -99,7 +99,7 @@ def through_flask(view: View) -> Callable[..., Coroutine[Any, Any, Response]]:
 
 
 def all_routes(parts: Parts) -> list[Route]:
-    families = (jobs, batch, listing, outcomes, events, objects_, models_, health, metrics)
+    families = (jobs, batch, listing, outcomes, events, objects_, models_, versions, health, metrics)
     table = [route for family in families for route in family.routes(parts)]
     table += documents.routes(table)
     return table
@@ -108,6 +108,7 @@ def all_routes(parts: Parts) -> list[Route]:
 def watch_requests(app: Flask, table: list[Route], authentication: Authentication, tally: Tally) -> None:
     """Give every request an id and a tenant, and count and time it."""
     public = {route.name for route in table if route.public}
+    admin = {route.name for route in table if route.admin}
     clock = time.perf_counter
 
     @app.before_request
@@ -117,6 +118,8 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
         # Without a rule it is a 404 or 405, which says nothing that a key would protect.
         if request.url_rule is not None and request.endpoint not in public:
             g.tenant = authentication.tenant(request.environ)
+            if request.endpoint in admin:
+                authentication.require_admin(request.environ)
 
     @app.after_request
     def after(response: Response) -> Response:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from errors import Forbidden, OperatorError, Unauthenticated
 from settings import Settings
-from storage.access import Access
+from storage.access import Access, Grant
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -22,6 +22,8 @@ FRESH_S = 5.0
 REMEMBERED = 10_000
 #: The tenant of whoever asks an embedded farm on loopback without a key.
 LOCAL = "local"
+#: Whoever reaches such a farm could as well change its files.
+LOCAL_GRANT = Grant(id="", tenant=LOCAL, admin=True)
 _BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
 
@@ -32,21 +34,29 @@ class Authentication:
         self._access = access
         self._keyless = settings.embedded and is_loopback(settings.host)
         self._clock = clock
-        self._known: dict[str, tuple[str, float]] = {}
+        self._known: dict[str, tuple[Grant, float]] = {}
         self._lock = threading.Lock()
 
     def tenant(self, environ: "WSGIEnvironment") -> str:
         """The asking tenant; raises Unauthenticated, Forbidden or StoreUnavailable."""
+        return self._grant(environ).tenant
+
+    def require_admin(self, environ: "WSGIEnvironment") -> None:
+        """Raises Forbidden unless the asking key may change models, and what `tenant` raises."""
+        if not self._grant(environ).admin:
+            raise Forbidden("this takes an admin key: penstock key create --tenant NAME --admin")
+
+    def _grant(self, environ: "WSGIEnvironment") -> Grant:
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             if not self._keyless:
                 raise Unauthenticated("send an API key: Authorization: Bearer psk_…")
             refuse_foreign_pages(environ)
-            return LOCAL
+            return LOCAL_GRANT
         match = _BEARER.fullmatch(header)
         if match is None:
             raise Unauthenticated("the Authorization header must be: Bearer psk_…")
-        return self._tenant_of(match[1])
+        return self._grant_of(match[1])
 
     def remembers(self, environ: "WSGIEnvironment") -> bool:
         """Whether `tenant` would answer such a request without asking the store."""
@@ -57,7 +67,7 @@ class Authentication:
         known = self._known.get(match[1]) if match else None
         return match is None or (known is not None and self._clock() < known[1])
 
-    def _tenant_of(self, key: str) -> str:
+    def _grant_of(self, key: str) -> Grant:
         known = self._known.get(key)
         if known is not None and self._clock() < known[1]:
             return known[0]
@@ -67,8 +77,8 @@ class Authentication:
         with self._lock:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[key] = (grant.tenant, self._clock() + FRESH_S)
-        return grant.tenant
+            self._known[key] = (grant, self._clock() + FRESH_S)
+        return grant
 
 
 def refuse_foreign_pages(environ: "WSGIEnvironment") -> None:

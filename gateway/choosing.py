@@ -35,11 +35,12 @@ class Choice:
     ) -> None:
         """`entries`: oldest first; `statuses`: by version, what workers of the pool its jobs go to say of it."""
         self.deployment = deployment
-        self._entries = {entry.version: entry for entry in entries}
-        self._summaries = {version: summary(statuses.get(version, ())) for version in self._entries}
+        #: Every version, oldest first.
+        self.entries = {entry.version: entry for entry in entries}
+        self._summaries = {version: summary(statuses.get(version, ())) for version in self.entries}
         failed = {version for version, (state, _) in self._summaries.items() if state == "failed"}
         unloaded = set(deployment.unloaded)
-        policy, versions = entries[-1].manifest.version_policy, list(self._entries)
+        policy, versions = entries[-1].manifest.version_policy, list(self.entries)
         want = wanted(versions, policy, pinned=deployment.pinned, unloaded=unloaded, failed=failed)
         #: Versions that a worker has ready, oldest first.
         self.ready = [version for version in versions if self._summaries[version][0] == "ready"]
@@ -49,11 +50,11 @@ class Choice:
         self.open = tuple(open_)
         #: Versions to weights of the jobs that ask for none; empty: there is no version for them.
         self.split = self._split(named, failed)
-        self._names = {version: self._entries[version] for version in open_} | {
-            label: self._entries[version] for label, version in deployment.labels.items() if version in open_
+        self._names = {version: self.entries[version] for version in open_} | {
+            label: self.entries[version] for label, version in deployment.labels.items() if version in open_
         }
         self._ends = list(accumulate(self.split.values()))
-        self._targets = [self._entries[version] for version in self.split]
+        self._targets = [self.entries[version] for version in self.split]
 
     def _split(self, named: Sequence[str], failed: set[str]) -> dict[str, float]:
         """Traffic, else the label, else the newest that the policy names and a worker has ready, else the likeliest."""
@@ -85,6 +86,11 @@ class Choice:
         if not self._targets:
             raise NotLoaded("no version of this model is loaded: an operator has unloaded each")
         return self._targets[min(bisect_right(self._ends, roll * self._ends[-1]), len(self._targets) - 1)]
+
+    @property
+    def main(self) -> Entry:
+        """The version that most jobs get which ask for none; the newest where they get none."""
+        return self.entries[max(self.split, key=lambda version: self.split[version], default=[*self.entries][-1])]
 
     def states(self) -> list[VersionState]:
         """Every version, oldest first."""

@@ -42,38 +42,46 @@ class Resolver:
         self._wishes: Mapping[str, Deployment] = {}
         self._looking = threading.Lock()
         self._closed = threading.Event()
-        self.catalog = repository.catalog
-        self._choices = choices(self.catalog, self._workers, self._wishes)
+        self._now = self._snapshot(repository.catalog)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models as they are now."""
+        return self._now[0]
 
     def get(self, model: str, version: str | None = None) -> Entry:
         """The version that a job gets; `version` may be a label. Raises UnknownModel or NotLoaded."""
-        choice = self._choices.get(model)
+        catalog, known = self._now
+        choice = known.get(model)
         if choice is None:
-            raise unknown(self.catalog, model)
+            raise unknown(catalog, model)
         if version is None:
             return choice.default(self._roll())
         found = choice.find(version)
         if found is None:
-            raise refusal(self.catalog, choice, model, version)
+            raise refusal(catalog, choice, model, version)
         return found
 
     def choice(self, model: str) -> Choice:
         """All that is known of a model's versions; raises UnknownModel."""
-        choice = self._choices.get(model)
-        if choice is None:
-            raise unknown(self.catalog, model)
-        return choice
+        catalog, known = self._now
+        if model not in known:
+            raise unknown(catalog, model)
+        return known[model]
 
     def look(self) -> list[WorkerStatus]:
         """Make the snapshot anew; the living workers. Raises StoreUnavailable, and keeps what it knew then."""
         with self._looking:
-            self.catalog = self._repository.refresh()
+            catalog = self._repository.refresh()
             try:
                 workers = self._register.all()
                 self._workers, self._wishes = workers, self._deployments.all()
             finally:
-                self._choices = choices(self.catalog, self._workers, self._wishes)
+                self._now = self._snapshot(catalog)
         return workers
+
+    def _snapshot(self, catalog: Catalog) -> tuple[Catalog, dict[str, Choice]]:
+        return catalog, choices(catalog, self._workers, self._wishes)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="resolver", daemon=True).start()

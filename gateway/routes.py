@@ -53,5 +53,7 @@ class Route:
     errors: tuple[str, ...] = ()
     #: True where no API key is asked for.
     public: bool = False
+    #: True where it takes a key that may change models.
+    admin: bool = False
     #: True where the view computes for less than a millisecond and waits as a coroutine: it runs on the event loop.
     quick: bool = False

@@ -28,6 +28,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     tenant: str
     name: str = ""
+    #: Whether it may change models.
+    admin: bool = False
     created_ms: int = 0
 
 
@@ -41,12 +43,14 @@ class Access:
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
 
-    def create(self, tenant: str, name: str = "") -> str:
+    def create(self, tenant: str, name: str = "", *, admin: bool = False) -> str:
         """Make a key for `tenant`; the only time it can be read. Raises InvalidInput for an unusable tenant name."""
         if not TENANT.fullmatch(tenant):
             raise InvalidInput(f"a tenant's name must match {TENANT.pattern}, and {tenant[:80]!r} does not")
         key = KEY_PREFIX + secrets.token_urlsafe(32)
-        grant = Grant(id="key_" + secrets.token_hex(6), tenant=tenant, name=name, created_ms=time.time_ns() // 10**6)
+        grant = Grant(
+            id="key_" + secrets.token_hex(6), tenant=tenant, name=name, admin=admin, created_ms=time.time_ns() // 10**6
+        )
         with store_errors():
             self._client.hset(keys.API_KEYS, digest(key), _encode(grant))
         return key

@@ -1,16 +1,17 @@
 """The models: what their manifests say, and what the workers say of them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from flask import Response
 
 from errors import StoreUnavailable
 from gateway.answers import answer
+from gateway.choosing import Choice, VersionState
 from gateway.parts import Parts
 from gateway.routes import Answer, Route
 from models.catalog import Entry
-from models.manifest import Batching, Limits, Tensor
+from models.manifest import Batching, Limits, Tensor, VersionPolicy
 from storage.workers import ModelStatus, WorkerStatus
 
 
@@ -44,17 +45,27 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, in its newest version or in the one asked for."""
+    """A model, in the version that most jobs get which ask for none, or in the one asked for."""
 
     name: str
     object: str = "model"
     version: str
     #: Every version, oldest first.
     versions: tuple[str, ...]
-    #: ready, loading, failed (no worker could load it) or no_worker.
+    #: ready, loading, failed (no worker could load it), draining, no_worker or not_loaded.
     state: str
-    #: Why it failed.
+    #: Why it failed, or why another version that should be served is not.
     reason: str | None = None
+    #: Each version: how far it is, its labels, and its share of the jobs that ask for none.
+    version_states: list[VersionState]
+    #: Which versions the manifest asks for.
+    version_policy: Literal["all"] | VersionPolicy
+    #: Label to version.
+    labels: dict[str, str]
+    #: Version to weight, where an operator splits the jobs that ask for no version.
+    traffic: dict[str, float]
+    #: Where a rollback would lead.
+    previous: str | None = None
     description: str
     runtime: str
     pools: tuple[str, ...]
@@ -91,22 +102,40 @@ class ModelViews:
         self.parts = parts
 
     def all(self) -> Response:
-        catalog, workers = self.parts.catalog, self.workers()
-        models: list[Any] = [self.describe(entry, workers) for entry in catalog.entries()]
-        broken = [BrokenModel(name=one.name, reason=one.reason) for one in catalog.broken]
+        workers = self.workers()
+        catalog = self.parts.catalog
+        models: list[Any] = [self.show(name, None, workers) for name in catalog.models]
+        broken = [
+            BrokenModel(name=one.name, reason=one.reason) for one in catalog.broken if one.name not in catalog.models
+        ]
         return answer(ModelList(data=models + broken))
 
     def get(self, name: str, version: str | None = None) -> Response:
-        return answer(self.describe(self.parts.catalog.get(name, version), self.workers()))
+        return answer(self.show(name, version, self.workers()))
+
+    def show(self, name: str, version: str | None, workers: list[WorkerStatus]) -> Model:
+        """One version, or where `version` is None the one that most jobs get; raises UnknownModel."""
+        choice = self.parts.resolver.choice(name)
+        entry = choice.main if version is None else choice.entries.get(version)
+        return self.describe(entry or self.parts.catalog.get(name, version), choice, workers)
 
     def workers(self) -> list[WorkerStatus]:
         try:
-            return self.parts.register.all()
+            return self.parts.resolver.look()
         except StoreUnavailable:
             # The manifests can be shown without it.
             return []
 
-    def describe(self, entry: Entry, workers: list[WorkerStatus]) -> Model:
+    def states(self, name: str, choice: Choice) -> list[VersionState]:
+        """Every version, oldest first, and then what of the model's folder is broken."""
+        broken = [
+            VersionState(version=one.version, state="broken", reason=one.reason)
+            for one in self.parts.catalog.broken
+            if one.name == name
+        ]
+        return choice.states() + broken
+
+    def describe(self, entry: Entry, choice: Choice, workers: list[WorkerStatus]) -> Model:
         manifest = entry.manifest
         found = [
             (worker, status)
@@ -114,13 +143,19 @@ class ModelViews:
             for status in worker.models
             if (status.model, status.version) == (manifest.name, entry.version)
         ]
-        state, reason = overall([status for _, status in found])
+        states = self.states(manifest.name, choice)
+        own = next(one for one in states if one.version == entry.version)
         return Model(
             name=manifest.name,
             version=entry.version,
-            versions=tuple(one.version for one in self.parts.catalog.models[manifest.name]),
-            state=state,
-            reason=reason,
+            versions=tuple(choice.entries),
+            state=own.state,
+            reason=own.reason or trouble(states, choice),
+            version_states=states,
+            version_policy=manifest.version_policy,
+            labels=choice.deployment.labels,
+            traffic=choice.deployment.traffic,
+            previous=choice.deployment.previous or None,
             description=manifest.description,
             runtime=manifest.runtime,
             pools=manifest.pools,
@@ -136,13 +171,12 @@ class ModelViews:
         )
 
 
-def overall(statuses: list[ModelStatus]) -> tuple[str, str | None]:
-    """The best that any worker can say, and the reason where that is a failure."""
-    states = {status.state for status in statuses}
-    for state in ("ready", "loading"):
-        if state in states:
-            return state, None
-    return ("failed", statuses[0].reason) if statuses else ("no_worker", None)
+def trouble(states: list[VersionState], choice: Choice) -> str | None:
+    """Why a version is not served that should be."""
+    for one in reversed(states):
+        if one.state == "broken" or (one.state == "failed" and one.version in choice.open):
+            return f"version {one.version}: {one.reason}"
+    return None
 
 
 def shown(worker: WorkerStatus, status: ModelStatus) -> ModelWorker:
@@ -189,7 +223,7 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="GET", path="/v1/models/<name>", view=views.get, name="getModel", tag="models",
-            summary="A model in its newest version", answers=one, errors=("unknown_model",),
+            summary="A model, with its versions, labels and traffic", answers=one, errors=("unknown_model",),
         ),
         Route(
             method="GET", path="/v1/models/<name>/versions/<version>", view=views.get, name="getModelVersion",
