@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from errors import StoreUnavailable
+from storage.statistics import Figures
 from storage.workers import ModelStatus, Workers, WorkerStatus
 
 #: Seconds for which an answer of the store is used again.
@@ -38,6 +39,10 @@ class Register:
         self._remember(known)
         return known
 
+    def figures(self, versions: Sequence[tuple[str, str, str]]) -> list[Figures]:
+        """What was ever done, for each pool, model and version; raises StoreUnavailable."""
+        return self._workers.figures(versions)
+
     def serving(self, pool: str, model: str, version: str) -> Serving | None:
         """Who serves one model version in `pool`; None where nobody does. Never raises: it may be out of date."""
         if self._clock() >= self._until and self._lock.acquire(blocking=False):
@@ -63,5 +68,5 @@ def summary(statuses: list[ModelStatus]) -> Serving:
     return Serving(
         states=frozenset(status.state for status in statuses),
         executors=sum(status.executors for status in statuses),
-        row_ms=sum(status.compute_ms for status in statuses) / rows if rows else None,
+        row_ms=sum(status.busy_ms for status in statuses) / rows if rows else None,
     )

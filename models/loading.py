@@ -16,7 +16,7 @@ from models.catalog import Entry
 from models.failures import described
 from models.filling import filled
 from models.handler import Handler
-from models.running import Call, Outcome, Run
+from models.running import Call, Outcome, Run, Spent
 from models.runtimes import RUNTIMES
 
 
@@ -36,10 +36,15 @@ class LoadedModel:
         self.device = device
         self.runtime = runtime
         self.handler = steps
+        #: Where the last batch's time went.
+        self.spent = Spent(0.0, 0.0, 0.0)
 
     def run(self, calls: Sequence[Call]) -> list[Outcome]:
         """An outcome for each call, in order: outputs by name, or the error that this call alone ended with."""
-        return Run(self.manifest, self.handler, self.runtime.predict, calls).outcomes()
+        run = Run(self.manifest, self.handler, self.runtime.predict, calls)
+        outcomes = run.outcomes()
+        self.spent = run.spent
+        return outcomes
 
     def warm_up(self) -> None:
         """Run the manifest's example, if it has one; raises LoadError where that fails.

@@ -6,7 +6,8 @@ call, so that only the offender fails; one that runs out of memory is halved unt
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,17 @@ class Call:
 Outcome = Batch | PenstockError
 
 
+class Spent(NamedTuple):
+    """Where a batch's time went, milliseconds."""
+
+    #: In preprocessing.
+    prepare_ms: float
+    #: In the model, batches put together and taken apart.
+    compute_ms: float
+    #: In postprocessing.
+    finish_ms: float
+
+
 class Run:
     """The state of one batch while it is run."""
 
@@ -44,13 +56,19 @@ class Run:
         self.calls = calls
         self.failed: dict[int, PenstockError] = {}
         self.parts: list[list[tuple[int, Batch]]] = [[] for _ in calls]
+        self.spent = Spent(0.0, 0.0, 0.0)
 
     def outcomes(self) -> list[Outcome]:
         """Run the batch: an outcome for each call, in order."""
+        started = perf_counter()
         pieces = [piece for index in range(len(self.calls)) for piece in self.prepare(index)]
+        prepared = perf_counter()
         for chunk in self.chunks(pieces):
             self.run_chunk(chunk)
-        return [self.finish(index) for index in range(len(self.calls))]
+        ran = perf_counter()
+        made = [self.finish(index) for index in range(len(self.calls))]
+        self.spent = Spent((prepared - started) * 1000, (ran - prepared) * 1000, (perf_counter() - ran) * 1000)
+        return made
 
     def chunks(self, pieces: list[Piece]) -> list[list[Piece]]:
         if not self.manifest.rowed:

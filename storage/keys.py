@@ -42,3 +42,8 @@ def idempotency(tenant: str, digest: str) -> str:
 
 def worker(name: str) -> str:
     return PREFIX + "worker:" + name
+
+
+def statistics(pool: str, model: str, version: str) -> str:
+    """Hash of what one model version's executors did in one pool."""
+    return PREFIX + f"statistics:{pool}:{model}:{version}"

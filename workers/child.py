@@ -18,7 +18,7 @@ from models.arrays import Batch, decode
 from models.catalog import Catalog
 from models.loading import LoadedModel, load
 from models.outputs import encode
-from models.running import Call
+from models.running import Call, Spent
 from storage.objects import Objects, open_objects
 from tasks import message as messages
 from workers import wire
@@ -84,7 +84,10 @@ def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.D
     started = time.perf_counter()
     calls = [attempt(partial(read_call, model, item, objects)) for item in batch.items]
     good = [call for call in calls if isinstance(call, Call)]
+    read = time.perf_counter()
     outcomes = iter(model.run(good)) if good else iter(())
+    spent = model.spent if good else Spent(0.0, 0.0, 0.0)
+    ran = time.perf_counter()
     results = []
     for item, call in zip(batch.items, calls, strict=True):
         outcome = next(outcomes) if isinstance(call, Call) else call
@@ -93,7 +96,13 @@ def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.D
         else:
             written = attempt(partial(write, outcome, item, objects))
             results.append(failure(written) if isinstance(written, PenstockError) else written)
-    return wire.Done(results, (time.perf_counter() - started) * 1000)
+    written_ms = (time.perf_counter() - ran) * 1000
+    return wire.Done(
+        results,
+        decode_ms=(read - started) * 1000 + spent.prepare_ms,
+        compute_ms=spent.compute_ms,
+        encode_ms=spent.finish_ms + written_ms,
+    )
 
 
 def attempt(step: Callable[[], T]) -> T | PenstockError:

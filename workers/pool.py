@@ -11,6 +11,7 @@ from pathlib import Path
 from errors import PenstockError, StoreUnavailable
 from models.catalog import Entry
 from storage.jobs import JobStore, wall_ms
+from storage.statistics import Recorder
 from storage.workers import Workers, WorkerStatus
 from workers.lane import Delivery
 from workers.serving import Serving
@@ -61,6 +62,8 @@ class Pool:
         self._guard = threading.Lock()
         self._started = False
         self.servings: tuple[Serving, ...] = ()
+        #: By model and version; they outlive a serving, whose last figures are still to be reported.
+        self._recorders: dict[tuple[str, str], Recorder] = {}
 
     def start(self) -> None:
         with self._guard:
@@ -81,6 +84,7 @@ class Pool:
             stopping=threading.Event(),
             changed=self._on_change,
             flush=lambda: self.flush(),
+            recorder=self._recorders.setdefault((entry.manifest.name, entry.version), Recorder()),
         )
         with self._guard:
             if self.stopping.is_set():
@@ -134,6 +138,7 @@ class Pool:
     def close(self) -> None:
         self._beats.join()
         try:
+            self._report()
             self._workers.leave(self.name)
         except StoreUnavailable as error:
             log.info("could not say goodbye", extra={"reason": error.detail})
@@ -156,9 +161,19 @@ class Pool:
     def _beat(self) -> None:
         while not self.stopping.is_set():
             try:
-                self._workers.beat(self.status(), now_ms=wall_ms())
+                self._report()
             except PenstockError as error:
                 log.warning("no sign of life could be given", extra={"reason": error.detail})
                 time.sleep(1)
             self._beat_now.wait(BEAT_S)
             self._beat_now.clear()
+
+    def _report(self) -> None:
+        """Say what is served, and what was done since the last time; raises StoreUnavailable."""
+        taken = {version: figures for version, one in self._recorders.copy().items() if (figures := one.take())}
+        try:
+            self._workers.beat(self.status(), now_ms=wall_ms(), figures=taken)
+        except StoreUnavailable:
+            for version, figures in taken.items():
+                self._recorders[version].put_back(figures)
+            raise

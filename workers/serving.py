@@ -3,12 +3,14 @@
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from errors import JobFailure, LoadError, OutOfMemory, TimedOut, WorkerLost
 from models.catalog import Entry
-from storage.jobs import Claim, JobStore, Return, Verdict, Want
+from storage.jobs import Claim, JobStore, Return, Verdict, Want, wall_ms
+from storage.statistics import Recorder
 from storage.workers import ModelState, ModelStatus
 from tasks.message import LANES, queue_name
 from workers import wire
@@ -44,6 +46,7 @@ class Serving:
         stopping: threading.Event,
         changed: Callable[["Serving"], None],
         flush: Callable[[], None],
+        recorder: Recorder,
     ) -> None:
         self.entry = entry
         self.queues = [queue_name(pool, entry.manifest.name, entry.version, lane) for lane in LANES]
@@ -57,6 +60,7 @@ class Serving:
         self._stopping = stopping
         self._changed = changed
         self._flush = flush
+        self._recorder = recorder
         self._running: dict[str, Delivery] = {}
         self._guard = threading.Lock()
         self._unfinished: list[Delivery] = []
@@ -64,8 +68,8 @@ class Serving:
         self._reason = ""
         #: No job is accepted for it any more; those that were are run.
         self.draining = False
-        self._rows = self._batches = 0
-        self._compute_ms = 0.0
+        self._rows = 0
+        self._busy_ms = 0.0
         self._restarts = 0
         self._restart_reason = ""
         name = f"{entry.manifest.name}-{entry.version}"
@@ -115,8 +119,7 @@ class Serving:
             device=self._devices[0],
             executors=self._ready,
             rows=self._rows,
-            batches=self._batches,
-            compute_ms=round(self._compute_ms, 3),
+            busy_ms=round(self._busy_ms, 3),
             restarts=self._restarts,
             restart_reason=self._restart_reason,
         )
@@ -278,27 +281,31 @@ class Serving:
         # that hangs runs again alone, under its own limit.
         timeout_s = max(min(delivery.message.timeout_s or limit_s, limit_s) for delivery in batch)
         items = [wire.Item(d.message.id, d.claim.token if d.claim else 0, d.body) for d in batch]
+        begun_ms = wall_ms()
         try:
             done = executor.run(items, timeout_s=timeout_s)
         except ExecutorHung:
-            self._lost("executor killed: batch past its timeout", f"no answer in {timeout_s:g} s", batch)
+            self._lost("hung", "executor killed: batch past its timeout", f"no answer in {timeout_s:g} s", batch)
             self._suspect(batch, failed(TimedOut(f"the model did not answer within {timeout_s:g} s")))
             return False
         except ExecutorDied as error:
-            self._lost("executor died", str(error), batch)
+            cause = "oversized" if isinstance(error, ExecutorOversized) else "died"
+            self._lost(cause, "executor died", str(error), batch)
             for delivery in batch:
                 delivery.deaths += len(batch) == 1
             guilty = len(batch) == 1 and batch[0].deaths > DEATHS_ALLOWED
             self._suspect(batch, failed(verdict_on(error)), retry=not guilty)
             return False
-        self._count(batch, done)
+        ran_s = time.monotonic()
         self._commit(batch, done.results, compute_ms=done.compute_ms)
+        self._count(batch, done, begun_ms=begun_ms, commit_ms=(time.monotonic() - ran_s) * 1000)
         if reason := executor.oversized():
-            self._lost("executor replaced: too large", reason, batch)
+            self._lost("oversized", "executor replaced: too large", reason, batch)
         return not reason
 
-    def _lost(self, event: str, reason: str, batch: Sequence[Delivery]) -> None:
+    def _lost(self, cause: str, event: str, reason: str, batch: Sequence[Delivery]) -> None:
         """An executor is to be replaced: told, counted and shown."""
+        self._recorder.add_restart(cause)
         log.warning(event, extra=self._about(batch, reason=reason))
         with self._guard:
             self._restarts += 1
@@ -322,11 +329,18 @@ class Serving:
                     del self._running[delivery.message.id]
                 delivery.lane.settle(delivery.tag)
 
-    def _count(self, batch: Sequence[Delivery], done: wire.Done) -> None:
+    def _count(self, batch: Sequence[Delivery], done: wire.Done, *, begun_ms: int, commit_ms: float) -> None:
+        rows = sum(delivery.rows for delivery in batch)
+        self._recorder.add_batch(
+            rows=rows,
+            queue_ms=[max(0, begun_ms - (d.message.created_ms or d.seen_ms)) for d in batch],
+            stages_ms={
+                "decode": done.decode_ms, "compute": done.compute_ms, "encode": done.encode_ms, "commit": commit_ms,
+            },
+        )  # fmt: skip
         with self._guard:
-            self._batches += 1
-            self._rows += sum(delivery.rows for delivery in batch)
-            self._compute_ms += done.compute_ms
+            self._rows += rows
+            self._busy_ms += done.decode_ms + done.compute_ms + done.encode_ms
 
     def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:
         return {"model": self.entry.manifest.name, "jobs": [d.message.id for d in batch], **fields}

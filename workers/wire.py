@@ -95,7 +95,10 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
     results: list[Result]
+    #: Reading and preparing the inputs, the model, making and writing the outputs: milliseconds for the whole batch.
+    decode_ms: float
     compute_ms: float
+    encode_ms: float
 
 
 Reply = Ready | LoadFailed | Done

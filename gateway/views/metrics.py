@@ -12,6 +12,7 @@ from errors import StoreUnavailable
 from gateway.parts import Parts
 from gateway.routes import Answer, Route
 from gateway.tally import BOUNDS, Line
+from storage.statistics import BOUNDS_MS, CAUSES, STAGES, Figures, Histogram
 from storage.workers import WorkerStatus
 from tasks.message import LANES, queue_name
 
@@ -26,7 +27,7 @@ class FarmCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            farm = [*self.jobs(), self.lanes(), *workers(self.parts.register.all())]
+            farm = [*self.jobs(), self.lanes(), *workers(self.parts.register.all()), *self.models()]
         except StoreUnavailable:
             farm = []
         yield gauge("penstock_store_up", "Whether the job store answers.", [], [((), bool(farm))])
@@ -58,26 +59,72 @@ class FarmCollector(Collector):
             list(zip(labels, depths, strict=True)),
         )  # fmt: skip
 
+    def models(self) -> list[Metric]:
+        versions = [
+            (pool, name, entry.version)
+            for name, entries in self.parts.catalog.models.items()
+            for entry in entries
+            for pool in entry.manifest.pools
+        ]
+        found = list(zip(versions, self.parts.register.figures(versions), strict=True))
+        return [
+            counted("penstock_model_rows", "Rows run.", found, "rows"),
+            counted("penstock_model_batches", "Batches run.", found, "batches"),
+            restarts(found),
+            *(stage(name, found) for name in STAGES),
+        ]
+
+
+MODEL = ["pool", "model", "version"]
+#: What each version's executors did, by the labels above.
+Found = list[tuple[tuple[str, str, str], Figures]]
+#: The unit that each stage is measured for, and what it is.
+STAGE_TEXTS = {
+    "queue": ("job", "From a job's submission to its batch."),
+    "decode": ("batch", "Reading and preparing a batch's inputs."),
+    "compute": ("batch", "A batch in the model."),
+    "encode": ("batch", "Making and writing a batch's outputs."),
+    "commit": ("batch", "Storing a batch's outcomes."),
+}
+
+
+def counted(name: str, text: str, found: Found, field: str) -> Metric:
+    family = CounterMetricFamily(name, text, labels=MODEL)
+    for key, figures in found:
+        family.add_metric(key, figures.get(field, 0))
+    return family
+
+
+def restarts(found: Found) -> Metric:
+    family = CounterMetricFamily("penstock_executor_restarts", "Executors replaced.", labels=[*MODEL, "cause"])
+    for key, figures in found:
+        for cause in CAUSES:
+            family.add_metric([*key, cause], figures.get("restarts:" + cause, 0))
+    return family
+
+
+def stage(name: str, found: Found) -> Metric:
+    unit, text = STAGE_TEXTS[name]
+    family = HistogramMetricFamily(f"penstock_{unit}_{name}_seconds", text, labels=MODEL)
+    bounds = [*(f"{ms / 1000:g}" for ms in BOUNDS_MS), "+Inf"]
+    for key, figures in found:
+        histogram = Histogram(figures, name)
+        buckets = list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+        family.add_metric(key, buckets, histogram.sum_ms / 1000)
+    return family
+
 
 def workers(living: list[WorkerStatus]) -> list[Metric]:
     pools: dict[tuple[str, ...], int] = {}
     executors: dict[tuple[str, ...], int] = {}
-    rows: dict[tuple[str, ...], int] = {}
-    compute: dict[tuple[str, ...], float] = {}
     for worker in living:
         pools[worker.pool,] = pools.get((worker.pool,), 0) + 1
         for status in worker.models:
             key = (worker.pool, status.model, status.version)
             executors[key] = executors.get(key, 0) + status.executors
-            rows[key] = rows.get(key, 0) + status.rows
-            compute[key] = compute.get(key, 0) + status.compute_ms / 1000
-    model = ["pool", "model", "version"]
     return [
         gauge("penstock_workers", "Living workers.", ["pool"], list(pools.items())),
-        gauge("penstock_executors", "Executors that are ready.", model, list(executors.items())),
-        # Gauges, since they fall when a worker ends.
-        gauge("penstock_worker_rows", "Rows run since the living workers began.", model, list(rows.items())),
-        gauge("penstock_worker_compute_seconds", "Seconds in the model likewise.", model, list(compute.items())),
+        gauge("penstock_executors", "Executors that are ready.", MODEL, list(executors.items())),
     ]
 
 

@@ -12,6 +12,7 @@ from gateway.parts import Parts
 from gateway.routes import Answer, Route
 from models.catalog import Entry
 from models.manifest import Batching, Limits, Tensor, VersionPolicy
+from storage.statistics import BOUNDS_MS, CAUSES, STAGES, Figures, Histogram, total
 from storage.workers import ModelStatus, WorkerStatus
 
 
@@ -32,8 +33,20 @@ class ModelWorker(msgspec.Struct, frozen=True, kw_only=True):
     restart_reason: str = ""
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one stage took. Quantiles are estimates from the buckets."""
+
+    count: int = 0
+    sum_ms: float = 0.0
+    mean_ms: float | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    #: By the buckets of `bounds_ms`; one more beyond the last bound.
+    counts: list[int] = []
+
+
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Since the living workers began."""
+    """What was run since the version was first served, workers that have ended included."""
 
     rows: int = 0
     batches: int = 0
@@ -42,6 +55,12 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     #: Milliseconds in the model: in all, and for a row.
     compute_ms: float = 0.0
     row_ms: float | None = None
+    #: Executors that were replaced: died, hung or oversized.
+    restarts: dict[str, int] = {}
+    #: Upper bounds of the histograms' buckets.
+    bounds_ms: tuple[float, ...] = BOUNDS_MS
+    #: queue (for each job), decode, compute, encode and commit (for each batch).
+    stages: dict[str, Stage] = {}
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +154,14 @@ class ModelViews:
         ]
         return choice.states() + broken
 
+    def figures(self, entry: Entry) -> Figures:
+        """What the version's executors did, in all its pools together."""
+        manifest = entry.manifest
+        try:
+            return total(self.parts.register.figures([(pool, manifest.name, entry.version) for pool in manifest.pools]))
+        except StoreUnavailable:
+            return {}
+
     def describe(self, entry: Entry, choice: Choice, workers: list[WorkerStatus]) -> Model:
         manifest = entry.manifest
         found = [
@@ -167,7 +194,7 @@ class ModelViews:
             license=manifest.license,
             source=manifest.source,
             workers=[shown(worker, status) for worker, status in found],
-            statistics=statistics([status for _, status in found]),
+            statistics=statistics(self.figures(entry)),
         )
 
 
@@ -192,17 +219,35 @@ def shown(worker: WorkerStatus, status: ModelStatus) -> ModelWorker:
     )
 
 
-def statistics(statuses: list[ModelStatus]) -> Statistics:
-    rows = sum(status.rows for status in statuses)
-    batches = sum(status.batches for status in statuses)
-    compute_ms = sum(status.compute_ms for status in statuses)
+def statistics(figures: Figures) -> Statistics:
+    rows, batches = int(figures.get("rows", 0)), int(figures.get("batches", 0))
+    stages = {stage: Histogram(figures, stage) for stage in STAGES}
+    compute_ms = stages["compute"].sum_ms
     return Statistics(
         rows=rows,
         batches=batches,
         mean_batch=round(rows / batches, 3) if batches else None,
         compute_ms=round(compute_ms, 3),
         row_ms=round(compute_ms / rows, 3) if rows else None,
+        restarts={cause: int(figures.get("restarts:" + cause, 0)) for cause in CAUSES},
+        stages={name: shown_stage(histogram) for name, histogram in stages.items()},
     )
+
+
+def shown_stage(histogram: Histogram) -> Stage:
+    count = histogram.count
+    return Stage(
+        count=count,
+        sum_ms=round(histogram.sum_ms, 3),
+        mean_ms=round(histogram.sum_ms / count, 3) if count else None,
+        p50_ms=rounded(histogram.quantile_ms(0.5)),
+        p95_ms=rounded(histogram.quantile_ms(0.95)),
+        counts=histogram.counts,
+    )
+
+
+def rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 3)
 
 
 def routes(parts: Parts) -> list[Route]:

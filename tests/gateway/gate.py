@@ -92,11 +92,14 @@ class Gate:
         assert answers == [given["status"].value]
 
     def serve(self, model: str = "echo", state: ModelState = "ready", **fields: Any) -> None:
-        """Say that a worker serves a model."""
+        """Say that a worker serves a model; `figures` is what it did since the last time."""
+        figures = fields.pop("figures", {})
         status = ModelStatus(model=model, version=fields.pop("version", "1"), state=state, **fields)
         name = f"w-{model}-{status.version}"
         self.workers.beat(
-            WorkerStatus(name=name, pool="cpu", started_ms=1, models=(status,)), now_ms=self.parts.jobs.now_ms()
+            WorkerStatus(name=name, pool="cpu", started_ms=1, models=(status,)),
+            now_ms=self.parts.jobs.now_ms(),
+            figures={(model, status.version): figures},
         )
 
     def close(self) -> None:

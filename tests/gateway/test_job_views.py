@@ -95,7 +95,7 @@ def test_job_that_failed_before_waits_for_its_retry(gate: Gate) -> None:
 
 
 def test_place_in_the_queue_and_time_to_go(gate: Gate) -> None:
-    gate.serve("echo", rows=10, compute_ms=10_000.0, executors=2)
+    gate.serve("echo", rows=10, busy_ms=10_000.0, executors=2)
     ids = [gate.submit() for _ in range(3)]
     answer = get(gate, ids[2])
     assert answer.json["queue"] == {"position": 3, "eta_s": 1.5}

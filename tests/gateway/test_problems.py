@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.parts import Parts
+from storage.statistics import Recorder
 from tests.gateway.gate import ECHO, Gate
 
 FIELDS = {"type", "title", "status", "code", "detail", "retryable", "request_id"}
@@ -63,7 +64,10 @@ def test_requests_are_counted_by_route(gate: Gate) -> None:
 
 
 def test_metrics_show_the_farm(gate: Gate) -> None:
-    gate.serve("echo", rows=3, executors=2, compute_ms=1500.0)
+    done = Recorder()
+    done.add_batch(rows=3, queue_ms=[4, 40], stages_ms={"compute": 1500.0})
+    done.add_restart("hung")
+    gate.serve("echo", executors=2, figures=done.take())
     gate.finish(gate.submit())
     gate.submit()
     text = gate.client.get("/metrics").text
@@ -74,7 +78,14 @@ def test_metrics_show_the_farm(gate: Gate) -> None:
         'penstock_waiting_jobs{lane="normal",model="echo",pool="cpu",version="1"} 1.0',
         'penstock_workers{pool="cpu"} 1.0',
         'penstock_executors{model="echo",pool="cpu",version="1"} 2.0',
-        'penstock_worker_compute_seconds{model="echo",pool="cpu",version="1"} 1.5',
+        'penstock_model_rows_total{model="echo",pool="cpu",version="1"} 3.0',
+        'penstock_model_batches_total{model="echo",pool="cpu",version="1"} 1.0',
+        'penstock_executor_restarts_total{cause="hung",model="echo",pool="cpu",version="1"} 1.0',
+        'penstock_job_queue_seconds_bucket{le="0.005",model="echo",pool="cpu",version="1"} 1.0',
+        'penstock_job_queue_seconds_bucket{le="+Inf",model="echo",pool="cpu",version="1"} 2.0',
+        'penstock_batch_compute_seconds_sum{model="echo",pool="cpu",version="1"} 1.5',
+        'penstock_batch_compute_seconds_count{model="echo",pool="cpu",version="1"} 1.0',
+        'penstock_batch_commit_seconds_count{model="echo",pool="cpu",version="1"} 0.0',
     ):
         assert line in text.splitlines()
 

@@ -23,7 +23,7 @@ def test_accepted_job_has_a_record_and_a_message(gate: Gate) -> None:
 
 
 def test_job_object_has_every_field_of_the_contract(gate: Gate) -> None:
-    gate.serve("echo", rows=10, compute_ms=20.0, executors=2)
+    gate.serve("echo", rows=10, busy_ms=20.0, executors=2)
     job = gate.client.post("/v1/jobs", json=ECHO | {"metadata": {"order": "A-17"}}).json
     own = f"http://localhost/v1/jobs/{job['id']}"
     assert job == {
