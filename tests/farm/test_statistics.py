@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from penstock import Submission
+
 from tests.farm.harness import Farm, submit_all
 
-ECHO = {"model": "echo", "inputs": {"x": [float(n) for n in range(16)]}}
+ECHO: Submission = {"model": "echo", "inputs": {"x": [float(n) for n in range(16)]}}
 
 
 def test_every_batch_is_counted_once_and_stays_counted_when_its_worker_ends(farm: Farm) -> None:
