@@ -216,6 +216,64 @@ def test_models_are_shown_with_their_signature(desk: Desk, run: Run) -> None:
     assert "labels" in shown
 
 
+VERSIONS = [
+    {"version": "1", "state": "ready", "labels": ["stable"], "share": 0.9},
+    {"version": "2", "state": "failed", "reason": "its example fails", "labels": [], "share": 0.0},
+    {"version": "0", "state": "not_loaded"},
+]
+
+
+def test_versions_are_shown_with_state_labels_share_and_reason(desk: Desk, run: Run) -> None:
+    row = {"name": "minilm", "version": "1", "versions": ["1", "2"], "state": "ready", "version_states": VERSIONS}
+    desk.say({"data": [row]}).say(row)
+    listed = run("models", "list").stdout
+    assert "1 ready (stable, 90% of the jobs)" in listed
+    assert "not_loaded" not in listed
+    shown = run("models", "show", "minilm").stdout
+    assert "failed: its example fails" in next(line for line in shown.splitlines() if "versions.2" in line)
+
+
+@pytest.mark.parametrize(
+    ("command", "method", "path", "body"),
+    [
+        (("load", "m", "2"), "POST", "/versions/2/load", None),
+        (("unload", "m", "2"), "POST", "/versions/2/unload", None),
+        (("label", "m", "canary", "2"), "PUT", "/labels/canary", {"version": "2"}),
+        (("label", "m", "canary", "--delete"), "DELETE", "/labels/canary", None),
+        (("traffic", "m", "1=90", "canary=10"), "PUT", "/traffic", {"1": 90, "canary": 10}),
+        (("traffic", "m", "--clear"), "PUT", "/traffic", {}),
+        (("promote", "m", "canary"), "POST", "/promote", {"version": "canary"}),
+        (("rollback", "m"), "POST", "/rollback", None),
+    ],
+)
+def test_operator_changes_versions(
+    desk: Desk, run: Run, command: tuple[str, ...], method: str, path: str, body: object
+) -> None:
+    desk.say({"name": "m", "version": "1", "version_states": VERSIONS})
+    assert "ready (stable, 90% of the jobs)" in run("models", *command).stdout
+    (seen,) = desk.seen
+    assert (seen.method, seen.path) == (method, "/v1/models/m" + path)
+    assert (seen.json() if seen.body else None) == body
+
+
+@pytest.mark.parametrize(("state", "code"), [("ready", 0), ("failed", 1)])
+def test_load_can_wait_until_the_version_is_ready_or_has_failed(desk: Desk, run: Run, state: str, code: int) -> None:
+    desk.say({"name": "m", "version": "2", "state": "loading"}).say({"name": "m", "version": "2", "state": state})
+    assert run("models", "load", "m", "2", "--wait", "5").exit_code == code
+    assert [seen.method for seen in desk.seen] == ["POST", "GET"]
+
+
+def test_load_gives_up_waiting(desk: Desk, run: Run) -> None:
+    desk.say({"name": "m", "version": "2", "state": "loading"})
+    assert run("models", "load", "m", "2", "--wait", "0").exit_code == 5
+
+
+@pytest.mark.parametrize("command", [("traffic", "m"), ("traffic", "m", "1:90"), ("label", "m", "canary")])
+def test_wishes_that_cannot_be_meant_are_wrong_usage(desk: Desk, run: Run, command: tuple[str, ...]) -> None:
+    assert run("models", *command).exit_code == 2
+    assert not desk.seen
+
+
 def test_upload_prints_ids(desk: Desk, run: Run, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     desk.say({"id": "obj_1", "bytes": 3, "sha256": "f00"})

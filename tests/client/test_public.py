@@ -13,7 +13,18 @@ LIGHT = "import sys, penstock.cli; print(sorted({'httpx', 'rich', 'numpy', 'sett
 def test_public_names_are_these_and_no_others() -> None:
     assert sorted(penstock.__all__) == penstock.__all__
     tree = {cls.__name__ for cls in below(penstock.PenstockError)}
-    others = {"Fault", "Job", "JobMetrics", "Model", "Penstock", "QueuePlace", "StoredObject", "Submission", "Tensor"}
+    others = {
+        "Fault",
+        "Job",
+        "JobMetrics",
+        "Model",
+        "ModelVersion",
+        "Penstock",
+        "QueuePlace",
+        "StoredObject",
+        "Submission",
+        "Tensor",
+    }
     assert set(penstock.__all__) == tree | others | {"__version__"}
     assert all(hasattr(penstock, name) for name in penstock.__all__)
 

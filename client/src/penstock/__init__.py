@@ -50,7 +50,7 @@ from penstock.errors import (
     WrongMoment,
 )
 from penstock.job import Job, JobMetrics, QueuePlace
-from penstock.models import Model, Tensor
+from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
 from penstock.submission import Submission
 from penstock.version import __version__
@@ -77,6 +77,7 @@ __all__ = [
     "MethodNotAllowed",
     "Model",
     "ModelError",
+    "ModelVersion",
     "NotFound",
     "NotLoaded",
     "NotReady",
