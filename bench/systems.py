@@ -63,7 +63,7 @@ def own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PLAIN_"))}
 
 
-def penstock(folder: Path, models: Path, urls: Mapping[str, str]) -> System:
+def penstock(folder: Path, models: Path, urls: Mapping[str, str], *, pool: str = "cpu") -> System:
     """Penstock on RabbitMQ, Redis and an object store at `urls`, or embedded where there are none."""
     system = System("penstock" if urls else "embedded", folder, servers=servers(urls))
     env = own_environment() | {
@@ -74,8 +74,8 @@ def penstock(folder: Path, models: Path, urls: Mapping[str, str]) -> System:
         **{name: value for name, value in os.environ.items() if name.startswith("PENSTOCK_GATEWAY_")},
     }
     settings = Settings.from_env(env)
-    for name, command in farm.programs(settings, pools=["cpu"]).items():
-        system.started.start(name.removesuffix("-cpu"), command, env)
+    for name, command in farm.programs(settings, pools=[pool]).items():
+        system.started.start(name.removesuffix(f"-{pool}"), command, env)
         if name == "store":
             system.wait_ready(settings.socket.exists)
     client = connect(settings.store_url)

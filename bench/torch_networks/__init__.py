@@ -1,0 +1,1 @@
+"""Handlers with a `Network` each, as a user would write them."""
