@@ -7,9 +7,29 @@ from errors import ModelError, OutOfMemory, PenstockError
 log = logging.getLogger(__name__)
 
 #: How allocators of torch, ONNX Runtime, CUDA and C++ say that there is no memory left.
-OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad allocation")
+OUT_OF_MEMORY = (
+    "out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad allocation",
+    "status_alloc_failed",
+)  # fmt: skip
+#: What CUDA says when a kernel has broken this process's context: every later call fails too, whoever makes it
+#: (CUDA Runtime API, "Data types used by CUDA Runtime": "the process must be terminated and relaunched").
+BROKEN_DEVICE = (
+    "device-side assert", "illegal memory access", "illegal address", "illegal instruction", "misaligned address",
+    "hardware stack error", "unspecified launch failure", "launch failure", "launch timed out", "uncorrectable ecc",
+)  # fmt: skip
 #: Longest detail taken from a foreign exception, in characters.
 MAX_DETAIL = 500
+
+
+class DeviceBroken(Exception):
+    """The GPU refuses all further work of this process, which must end: another one takes its place."""
+
+
+def is_device_broken(error: BaseException) -> bool:
+    """Whether no batch can succeed in this process any more."""
+    words = str(error).lower()
+    cuda = "cuda" in words or any("accelerator" in kind.__name__.lower() for kind in type(error).__mro__)
+    return isinstance(error, RuntimeError) and cuda and any(said in words for said in BROKEN_DEVICE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

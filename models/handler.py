@@ -33,8 +33,22 @@ class Handler:
         self.entry = entry
         self.module = module
         steps = self.construct("Handler") if hasattr(module, "Handler") else module
-        self.preprocess: Step | None = getattr(steps, "preprocess", None)
-        self.postprocess: Step | None = getattr(steps, "postprocess", None)
+        self.preprocess = self.step(steps, "preprocess", "inputs")
+        self.postprocess = self.step(steps, "postprocess", "outputs")
+
+    def step(self, steps: Any, name: str, takes: str) -> Step | None:
+        """The function `name`, or None; raises LoadError where it cannot be called as it will be."""
+        function: Step | None = getattr(steps, name, None)
+        if function is None:
+            return None
+        wanted = f"{self.entry.path}: {name} in {FILE} must be `def {name}({takes}, parameters)`"
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise LoadError(f"{wanted}, a function that is not async")
+        try:
+            inspect.signature(function).bind(takes, "parameters")
+        except TypeError as error:
+            raise LoadError(f"{wanted}: {error}") from error
+        return function
 
     def construct(self, name: str) -> Any:
         """An instance of the handler's class `name`; raises LoadError where there is none."""

@@ -15,7 +15,7 @@ from errors import PenstockError
 from models import batch, measuring, outputs
 from models.arrays import Batch
 from models.batch import Piece
-from models.failures import is_out_of_memory, translate
+from models.failures import MAX_DETAIL, DeviceBroken, is_device_broken, is_out_of_memory, translate
 from models.handler import Handler
 from models.manifest import Manifest
 
@@ -102,6 +102,8 @@ class Run:
             return
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a model raises becomes an outcome
             raised = error
+        if is_device_broken(raised):
+            raise DeviceBroken(str(raised)[:MAX_DETAIL]) from raised
         # Outside of `except`, and without its frames, so that their tensors are free before the next try.
         smaller = halves(chunk) if is_out_of_memory(raised) and self.manifest.rowed else by_call(chunk)
         if len(smaller) < 2:

@@ -21,7 +21,7 @@ ALLOWED = {
 LIGHT = {"models.catalog", "models.manifest", "models.policy", "models.repository", "models.signature"}
 OURS = {*ALLOWED, *BASE, "commands", "farm", "packages", "client", "tests", "bench", "examples"}
 #: Model runtimes, and what only executors need.
-HEAVY = ("torch", "onnxruntime", "numpy", "celery")
+HEAVY = ("torch", "onnxruntime", "openvino", "numpy", "celery")
 
 
 def imports(path: Path) -> set[str]:
@@ -86,4 +86,4 @@ def test_importing_the_gateway_loads_no_model_library() -> None:
 
 
 def test_importing_the_worker_loads_no_model_library() -> None:
-    assert not loaded_by("workers.serve") & {"torch", "onnxruntime", "numpy"}
+    assert not loaded_by("workers.serve") & {"torch", "onnxruntime", "openvino", "numpy"}

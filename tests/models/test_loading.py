@@ -17,7 +17,16 @@ from tests.models.repository import ECHO, entry
     [
         ("", "runtime 'python' needs a class Model in handler.py"),
         ("Model = 3", "needs a class Model"),
-        ("class Model:\n    def load(self, device): pass", "has no method predict"),
+        (
+            "class Model:\n    def load(self, device): pass",
+            "needs `def predict(self, batch)`; it has no method predict",
+        ),
+        (ECHO.replace("self, device", "self"), "needs `def load(self, device)`; its own does not take that: too many"),
+        (ECHO.replace("self, batch", "self, batch, parameters"), "does not take that: missing a required argument"),
+        (ECHO.replace("def predict", "async def predict"), "needs `def predict(self, batch)`, not `async def`"),
+        (ECHO + "def preprocess(inputs): pass", "must be `def preprocess(inputs, parameters)`: too many positional"),
+        (ECHO + "async def postprocess(outputs, parameters): pass", "a function that is not async"),
+        (ECHO + "preprocess = 3", "must be `def preprocess(inputs, parameters)`, a function"),
         ("import nowhere_to_be_found", "handler.py: ModuleNotFoundError"),
         ("def (", "handler.py: SyntaxError"),
         (ECHO.replace("pass", "1 / 0"), "model 'plain' version 1: ZeroDivisionError"),

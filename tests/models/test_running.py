@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import InvalidInput, ModelError, OutOfMemory, PenstockError
 from models.arrays import Batch
+from models.failures import DeviceBroken
 from models.handler import Handler
 from models.loading import LoadedModel, load
 from models.manifest import Batching, Manifest, Tensor
@@ -216,3 +218,34 @@ def test_a_call_fails_exactly_when_it_holds_poison(calls: list[list[int]], poiso
             assert type(outcome) is ModelError
         else:
             assert values(outcome) == [row + 100 for row in rows]
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        torch.AcceleratorError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported", 710),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0"),
+    ],
+    ids=["torch", "older torch", "ONNX Runtime"],
+)
+def test_broken_gpu_ends_the_batch_and_no_neighbour_is_tried_on_it(tmp_path: Path, raised: Exception) -> None:
+    tried: list[Batch] = []
+
+    def predict(tensors: Batch) -> Batch:
+        tried.append(tensors)
+        raise raised
+
+    found = entry(tmp_path)
+    with pytest.raises(DeviceBroken, match="CUDA"):
+        Run(found.manifest, Handler(found, None), predict, [call(0), call(0)]).outcomes()
+    assert len(tried) == 1
+
+
+def test_error_that_only_sounds_like_a_broken_gpu_is_the_models_own(tmp_path: Path) -> None:
+    def predict(tensors: Batch) -> Batch:
+        raise ValueError("CUDA error: device-side assert triggered")
+
+    found = entry(tmp_path)
+    (outcome,) = Run(found.manifest, Handler(found, None), predict, [call(0)]).outcomes()
+    assert isinstance(failure(outcome), ModelError)
