@@ -38,10 +38,11 @@ class Check:
         expected = self._expected[which]
         if len(numbers) != len(expected):
             raise LoadError(f"{len(numbers)} numbers came back for input {which}, not {len(expected)}")
-        worst = max(abs(got - wanted) for got, wanted in zip(numbers, expected, strict=True))
-        # Written so that NaN is refused.
-        if not worst <= self._tolerance:
-            raise LoadError(f"the outputs for input {which} are wrong by {worst:g}: {text[:200]}")
+        apart = [abs(got - wanted) for got, wanted in zip(numbers, expected, strict=True)]
+        # Written so that NaN, which is not less than anything, counts as wrong.
+        wrong = [one for one in apart if not one <= self._tolerance]
+        if wrong:
+            raise LoadError(f"the outputs for input {which} are wrong by {max(wrong):g}: {text[:200]}")
         self._right[which] = before + text.encode()
 
 
@@ -50,7 +51,7 @@ def value_after(body: bytes, before: bytes) -> str:
     at = body.find(before)
     if at < 0:
         raise LoadError(f"no {before.decode()} in {body[:500].decode(errors='replace')}")
-    text = body[at + len(before) :].decode()
+    text = body[at + len(before) :].decode().lstrip()
     _, end = _decoder.raw_decode(text)
     return text[:end]
 

@@ -122,12 +122,17 @@ class Clients:
     def run(self, seconds: float, *, clock: Callable[[], float] = time.perf_counter) -> None:
         """Run every session to its end; raises LoadError where one needs much longer than `seconds`."""
         until = clock() + seconds + DRAIN_S
-        for client in self._clients:
-            self._step(client, None)
-        while self._busy:
-            self._turn(clock)
-            if clock() > until:
-                raise LoadError(f"{self._busy} clients had no answer {DRAIN_S:g} s after the end")
+        try:
+            for client in self._clients:
+                self._step(client, None)
+            while self._busy:
+                self._turn(clock)
+                if clock() > until:
+                    raise LoadError(f"{self._busy} clients had no answer {DRAIN_S:g} s after the end")
+        finally:
+            self.close()
+
+    def close(self) -> None:
         for client in self._clients:
             client.close()
         self._epoll.close()

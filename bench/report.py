@@ -1,6 +1,7 @@
 """The tables of a result, in Markdown: targets, ceilings, and for each workload speed, CPU and memory."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -153,9 +154,9 @@ def heading(result: dict[str, Any]) -> str:
     )
 
 
-def write(result: dict[str, Any]) -> None:
+def write(result: dict[str, Any], file: Path = PAGE) -> None:
     """Put the tables into the page."""
-    page = PAGE.read_text()
+    page = file.read_text()
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{heading(result)}\n\n{text(result)}\n{END}{after}")
+    file.write_text(f"{before}{BEGIN}\n{heading(result)}\n\n{text(result)}\n{END}{after}")
