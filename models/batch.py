@@ -103,6 +103,11 @@ def pack(group: Sequence[Piece], max_items: int, max_weight: int) -> list[list[P
     return chunks
 
 
+def load(chunk: Sequence[Piece]) -> int:
+    """Rows times the weight of the heaviest."""
+    return sum(piece.rows for piece in chunk) * max(piece.weight for piece in chunk)
+
+
 def likeness(piece: Piece, pad: Pad) -> object:
     """What rows that can share a batch have in common."""
     return tuple(

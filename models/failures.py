@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 #: How allocators of torch, ONNX Runtime, CUDA and C++ say that there is no memory left.
 OUT_OF_MEMORY = (
     "out of memory", "failed to allocate memory", "can't allocate memory", "bad_alloc", "bad allocation",
-    "status_alloc_failed",
+    "status_alloc_failed", "is smaller than requested bytes",
 )  # fmt: skip
 #: What CUDA says when a kernel has broken this process's context: every later call fails too, whoever makes it
 #: (CUDA Runtime API, "Data types used by CUDA Runtime": "the process must be terminated and relaunched").
@@ -39,7 +39,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch.OutOfMemoryError by name: only the torch runtime may import torch.
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    # ONNX Runtime's own exceptions are no RuntimeError, and its leaf file alone may import them.
+    foreign = isinstance(error, RuntimeError) or type(error).__module__.partition(".")[0] == "onnxruntime"
+    return foreign and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def translate(error: BaseException, model: str) -> PenstockError:

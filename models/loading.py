@@ -13,6 +13,7 @@ from errors import LoadError, ManifestError, PenstockError
 from models import arrays, handler
 from models.arrays import Batch
 from models.catalog import Entry
+from models.ceiling import Ceiling
 from models.failures import described
 from models.filling import filled
 from models.handler import Handler
@@ -38,10 +39,11 @@ class LoadedModel:
         self.handler = steps
         #: Where the last batch's time went.
         self.spent = Spent(0.0, 0.0, 0.0)
+        self.ceiling = Ceiling()
 
     def run(self, calls: Sequence[Call]) -> list[Outcome]:
         """An outcome for each call, in order: outputs by name, or the error that this call alone ended with."""
-        run = Run(self.manifest, self.handler, self.runtime.predict, calls)
+        run = Run(self.manifest, self.handler, self.runtime.predict, calls, self.ceiling)
         outcomes = run.outcomes()
         self.spent = run.spent
         return outcomes

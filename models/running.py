@@ -4,17 +4,18 @@ A call whose preprocessing fails never reaches the model. A batch that raises is
 call, so that only the offender fails; one that runs out of memory is halved until one row is left.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from errors import PenstockError
+from errors import OutOfMemory, PenstockError
 from models import batch, measuring, outputs
 from models.arrays import Batch
 from models.batch import Piece
+from models.ceiling import Ceiling
 from models.failures import MAX_DETAIL, DeviceBroken, is_device_broken, is_out_of_memory, translate
 from models.handler import Handler
 from models.manifest import Manifest
@@ -49,7 +50,14 @@ class Spent(NamedTuple):
 class Run:
     """The state of one batch while it is run."""
 
-    def __init__(self, manifest: Manifest, handler: Handler, predict: Predict, calls: Sequence[Call]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        handler: Handler,
+        predict: Predict,
+        calls: Sequence[Call],
+        ceiling: Ceiling | None = None,
+    ) -> None:
         self.manifest = manifest
         self.handler = handler
         self.predict = predict
@@ -57,6 +65,10 @@ class Run:
         self.failed: dict[int, PenstockError] = {}
         self.parts: list[list[tuple[int, Batch]]] = [[] for _ in calls]
         self.spent = Spent(0.0, 0.0, 0.0)
+        self.ceiling = ceiling or Ceiling()
+        #: Chunks that found no memory, by load and calls; and the loads of those that did.
+        self.too_large: list[tuple[int, set[int]]] = []
+        self.held: list[int] = []
 
     def outcomes(self) -> list[Outcome]:
         """Run the batch: an outcome for each call, in order."""
@@ -64,7 +76,10 @@ class Run:
         pieces = [piece for index in range(len(self.calls)) for piece in self.prepare(index)]
         prepared = perf_counter()
         for chunk in self.chunks(pieces):
-            self.run_chunk(chunk)
+            for part in self.within_memory(chunk):
+                self.run_chunk(part)
+                self.ceiling.learn(self.fault_of_size(), self.held)
+                self.too_large, self.held = [], []
         ran = perf_counter()
         made = [self.finish(index) for index in range(len(self.calls))]
         self.spent = Spent((prepared - started) * 1000, (ran - prepared) * 1000, (perf_counter() - ran) * 1000)
@@ -75,6 +90,21 @@ class Run:
             return [[piece] for piece in pieces]
         batching = self.manifest.batching
         return batch.plan(pieces, max_items=batching.max_items, max_weight=batching.max_weight, pad=batching.pad)
+
+    def within_memory(self, chunk: list[Piece]) -> Iterator[list[Piece]]:
+        """The chunk in parts that the ceiling allows as it stands when each is asked for."""
+        while self.manifest.rowed and batch.load(chunk) > self.ceiling.most:
+            first, *rest = batch.pack(chunk, self.manifest.batching.max_items, self.ceiling.most)
+            yield first
+            if not rest:
+                return
+            chunk = [piece for part in rest for piece in part]
+        yield chunk
+
+    def fault_of_size(self) -> list[int]:
+        """Loads that found no memory, less those with a job that finds none even alone: that is the job's fault."""
+        alone = {index for index, error in self.failed.items() if isinstance(error, OutOfMemory)}
+        return [load for load, calls in self.too_large if not calls & alone]
 
     def prepare(self, index: int) -> list[Piece]:
         """The call's rows as the runtime takes them; none where preprocessing failed."""
@@ -98,14 +128,20 @@ class Run:
         if not chunk:
             return
         try:
-            self.keep(chunk, self.predict(batch.join(chunk, self.manifest.batching.pad)))
+            made = self.predict(batch.join(chunk, self.manifest.batching.pad))
+            self.held.append(batch.load(chunk))
+            self.keep(chunk, made)
             return
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a model raises becomes an outcome
             raised = error
         if is_device_broken(raised):
             raise DeviceBroken(str(raised)[:MAX_DETAIL]) from raised
         # Outside of `except`, and without its frames, so that their tensors are free before the next try.
-        smaller = halves(chunk) if is_out_of_memory(raised) and self.manifest.rowed else by_call(chunk)
+        if is_out_of_memory(raised) and self.manifest.rowed:
+            smaller = halves(chunk)
+            self.too_large.append((batch.load(chunk), {piece.call for piece in chunk}))
+        else:
+            smaller = by_call(chunk)
         if len(smaller) < 2:
             self.fail(chunk[0].call, raised)
             return

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from errors import InvalidInput, ModelError, OutOfMemory, PenstockError
 from models.arrays import Batch
+from models.ceiling import OPEN
 from models.failures import DeviceBroken
 from models.handler import Handler
 from models.loading import LoadedModel, load
@@ -128,6 +129,39 @@ class Model:
     outcomes = model.run([call(1, 2, 3), call(4), call(5, 6, 7, 8)])
     assert [len(values(outcome)) for outcome in outcomes] == [3, 1, 4]
     assert model.runtime.seen == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
+
+
+#: Holds as many rows as its file says; one that begins with -1 fits nowhere.
+TIGHT = """
+class Model:
+    def load(self, device): self.seen, self.holds = [], 10
+    def predict(self, batch):
+        self.seen.append(len(batch["x"]))
+        if len(batch["x"]) > self.holds or -1 in batch["x"]: raise MemoryError
+        return {"y": batch["x"]}
+"""
+
+
+def test_size_that_found_no_memory_is_not_tried_again_soon(tmp_path: Path) -> None:
+    model = load(entry(tmp_path, {"batching": {"max_items": 64}}, TIGHT), "cpu")
+    seen: list[int] = model.runtime.seen  # type: ignore[attr-defined]
+    calls = [call(row) for row in range(64)]
+    assert [values(outcome)[0][0] for outcome in model.run(calls)] == list(range(64))
+    assert (max(seen), model.ceiling.most) == (64, 8)
+    seen.clear()
+    for _ in range(100):
+        assert [values(outcome)[0][0] for outcome in model.run(calls)] == list(range(64))
+    # 800 full chunks: it tries a little more now and then, and hardly ever too much.
+    assert 8 < max(seen) <= 11
+    assert sum(rows > 10 for rows in seen) <= 4
+
+
+def test_job_that_fits_nowhere_makes_nobody_elses_batch_smaller(tmp_path: Path) -> None:
+    model = load(entry(tmp_path, {"batching": {"max_items": 8}}, TIGHT), "cpu")
+    outcomes = model.run([call(1), call(-1), call(2), call(3)])
+    assert type(outcomes[1]) is OutOfMemory
+    assert [values(outcomes[i]) for i in (0, 2, 3)] == [[[1, 0.5]], [[2, 0.5]], [[3, 0.5]]]
+    assert model.ceiling.most == OPEN
 
 
 def test_preprocessing_fails_alone_and_parameters_arrive(tmp_path: Path) -> None:
