@@ -49,6 +49,8 @@ class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_weight: Positive | None = None
     #: What a row weighs; None: the elements of the longest padded input, or 1 where none is padded.
     weight: Weight | None = None
+    #: How long a batch may take, in milliseconds: it is made as large as the measured cost allows; None: no bound.
+    target_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
     #: How long an idle executor waits for more rows, in milliseconds.
     max_wait_ms: NotNegative = 0
     #: Runtime tensors whose variable axes are filled up to the longest of the batch, and with what.

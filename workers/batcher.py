@@ -71,6 +71,11 @@ def likeness(shape: str, weight: int) -> Hashable:
     return (shape, weight.bit_length())
 
 
+def load(batch: Sequence[Entry]) -> int:
+    """What a batch weighs: its rows times the weight of the heaviest."""
+    return sum(entry.rows for entry in batch) * max(entry.weight for entry in batch)
+
+
 def lane_order(turn: int) -> tuple[str, ...]:
     """The lanes as batch number `turn` (from 1) is filled: high, normal, low, and now and then another one first."""
     if turn % LOW_EVERY == 0:

@@ -16,6 +16,7 @@ from errors import InvalidInput, ModelError, ObjectsUnavailable, PenstockError
 from lifeline import die_with_parent
 from models.arrays import Batch, decode
 from models.catalog import Catalog
+from models.ceiling import OPEN
 from models.loading import LoadedModel, load
 from models.outputs import encode
 from models.running import Call, Spent
@@ -50,7 +51,8 @@ def main(fd: int) -> int:
         log.exception("model could not be loaded")
         wire.send(pipe, wire.LoadFailed(reason_of(error)))
         return 1
-    wire.send(pipe, wire.Ready((time.perf_counter() - started) * 1000))
+    load_ms = (time.perf_counter() - started) * 1000
+    wire.send(pipe, wire.Ready(load_ms, reshapes=model.handler.preprocess is not None))
     serve(pipe, model, spec)
     return 0
 
@@ -102,6 +104,7 @@ def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.D
         decode_ms=(read - started) * 1000 + spent.prepare_ms,
         compute_ms=spent.compute_ms,
         encode_ms=spent.finish_ms + written_ms,
+        ceiling=model.ceiling.most if model.ceiling.most < OPEN else 0,
     )
 
 

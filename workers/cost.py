@@ -36,7 +36,7 @@ class Point(NamedTuple):
     load: float
     ms: float
     #: Measurements behind it.
-    count: int
+    times: int
 
 
 class Size:
@@ -103,12 +103,12 @@ def fit(points: list[Point]) -> Line:
     if len(points) == 1:
         return Line(points[0].ms / points[0].load, 0.0)
     slopes = (
-        ((q.ms - p.ms) / (q.load - p.load), (q.load - p.load) * min(p.count, q.count))
+        ((q.ms - p.ms) / (q.load - p.load), (q.load - p.load) * min(p.times, q.times))
         for p, q in combinations(points, 2)
         if q.load > p.load
     )
     a = max(0.0, weighted_median(slopes))
-    return Line(a, weighted_median((point.ms - a * point.load, point.count) for point in points))
+    return Line(a, weighted_median((point.ms - a * point.load, point.times) for point in points))
 
 
 def weighted_median(weighted: Iterable[tuple[float, float]]) -> float:

@@ -14,10 +14,11 @@ from storage.statistics import Recorder
 from storage.workers import ModelState, ModelStatus
 from tasks.message import LANES, queue_name
 from workers import wire
-from workers.batcher import Batcher, Limits
+from workers.batcher import Batcher, Limits, likeness
 from workers.commit import Committer, Stopped, failed, problem
 from workers.executor import Executor, ExecutorDied, ExecutorHung, ExecutorOversized
 from workers.lane import Delivery, Lane
+from workers.sizing import Sizing
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Serving:
         self.batcher: Batcher[Delivery] = Batcher(
             Limits(batching.max_items, batching.max_wait_ms / 1000, batching.max_weight or sys.maxsize)
         )
+        self._sizing = Sizing(self.batcher, target_ms=batching.target_ms)
+        self._reshapes = False
         self._jobs = jobs
         self._committer = Committer(jobs, stopping)
         self._stopping = stopping
@@ -133,6 +136,8 @@ class Serving:
             if held is not None and not held.lane.alive:
                 held.lane, held.tag = delivery.lane, delivery.tag
                 return
+        if self._reshapes:
+            delivery.likeness = likeness("", delivery.weight)
         self.batcher.put(delivery.lane.name, delivery)
 
     def forget_dead_lanes(self) -> None:
@@ -204,6 +209,7 @@ class Serving:
         except LoadError:
             executor.kill()
             raise
+        self._reshapes = loaded.reshapes
         about = {"model": spec.model, "version": spec.version, "device": spec.device}
         log.info("executor ready", extra=about | {"load_ms": round(loaded.load_ms)})
         return executor
@@ -340,7 +346,8 @@ class Serving:
         )  # fmt: skip
         with self._guard:
             self._rows += rows
-            self._busy_ms += done.decode_ms + done.compute_ms + done.encode_ms
+            self._busy_ms += done.busy_ms
+            self._sizing.after(batch, done)
 
     def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:
         return {"model": self.entry.manifest.name, "jobs": [d.message.id for d in batch], **fields}

@@ -28,6 +28,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """Loaded and warmed up."""
 
     load_ms: float
+    #: Whether its handler makes what the model takes, so that the shape of an input tells nothing about a batch.
+    reshapes: bool = False
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
@@ -99,6 +101,13 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     decode_ms: float
     compute_ms: float
     encode_ms: float
+    #: The heaviest batch to send from now on, by what the executor's memory held; 0: no bound.
+    ceiling: int = 0
+
+    @property
+    def busy_ms(self) -> float:
+        """How long the batch kept the executor."""
+        return self.decode_ms + self.compute_ms + self.encode_ms
 
 
 Reply = Ready | LoadFailed | Done

@@ -95,7 +95,15 @@ def test_batch_that_is_full_runs_while_an_older_one_waits_for_company() -> None:
 
 
 jobs = st.lists(
-    st.builds(Job, id=st.integers(), rows=st.integers(1, 12), weight=st.integers(1, 40), shape=st.sampled_from("ab")),
+    st.builds(
+        Job,
+        id=st.integers(),
+        rows=st.integers(1, 12),
+        arrived_s=st.just(0.0),
+        weight=st.integers(1, 40),
+        shape=st.sampled_from("ab"),
+        start_by_ms=st.just(0),
+    ),
     max_size=20,
 )
 
