@@ -29,7 +29,7 @@ def is_device_broken(error: BaseException) -> bool:
     """Whether no batch can succeed in this process any more."""
     words = str(error).lower()
     cuda = "cuda" in words or any("accelerator" in kind.__name__.lower() for kind in type(error).__mro__)
-    return isinstance(error, RuntimeError) and cuda and any(said in words for said in BROKEN_DEVICE)
+    return of_runtime(error) and cuda and any(said in words for said in BROKEN_DEVICE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -39,9 +39,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch.OutOfMemoryError by name: only the torch runtime may import torch.
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
+    return of_runtime(error) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def of_runtime(error: BaseException) -> bool:
     # ONNX Runtime's own exceptions are no RuntimeError, and its leaf file alone may import them.
-    foreign = isinstance(error, RuntimeError) or type(error).__module__.partition(".")[0] == "onnxruntime"
-    return foreign and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) or type(error).__module__.partition(".")[0] == "onnxruntime"
 
 
 def translate(error: BaseException, model: str) -> PenstockError:

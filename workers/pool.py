@@ -13,6 +13,7 @@ from models.catalog import Entry
 from storage.jobs import JobStore, wall_ms
 from storage.statistics import Recorder
 from storage.workers import Workers, WorkerStatus
+from workers.expiring import Expiry
 from workers.lane import Delivery
 from workers.serving import Serving
 
@@ -64,6 +65,7 @@ class Pool:
         self.servings: tuple[Serving, ...] = ()
         #: By model and version; they outlive a serving, whose last figures are still to be reported.
         self._recorders: dict[tuple[str, str], Recorder] = {}
+        self._expiry = Expiry(lambda: [serving.batcher for serving in self.servings], jobs, flush=lambda: self.flush())
 
     def start(self) -> None:
         with self._guard:
@@ -71,6 +73,7 @@ class Pool:
             for serving in self.servings:
                 serving.start()
         self._beats.start()
+        self._expiry.start()
 
     def add(self, entry: Entry) -> None:
         """Serve one version more: it loads beside the others."""
@@ -136,6 +139,7 @@ class Pool:
         return [delivery for _, deliveries in left for delivery in deliveries]
 
     def close(self) -> None:
+        self._expiry.stop()
         self._beats.join()
         try:
             self._report()
