@@ -1,5 +1,6 @@
 """The gateway as a WSGI application, built from its parts."""
 
+import gc
 import logging
 import os
 import signal
@@ -45,6 +46,8 @@ from tasks.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
+#: Objects made before the garbage collector looks at the youngest, and such looks before it looks at older ones.
+GC_THRESHOLD = (50_000, 20, 50)
 #: Long polls at once; each costs a few kilobytes.
 WAITERS = 8192
 
@@ -144,6 +147,9 @@ def from_environment() -> Front:
         log.error("gateway cannot start", extra={"reason": error.detail})
         raise SystemExit(1) from error
     parts: Parts = app.extensions["penstock"]
+    # What is there now stays, and a request leaves no cycles behind: looking for some was a tenth of its time.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
     return Front(app, all_routes(parts), threads=settings.gateway_threads, at_end=parts.waiting.close)
 
 
