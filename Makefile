@@ -53,9 +53,9 @@ check: $(VENV)/.dev ## Lint, formatting, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 
-bench: $(VENV)/.dev models ## Measure the farm beside a plain Celery + Flask app of the same job
+bench: $(VENV)/.dev models ## Measure models in process, the farm, and a plain Celery + Flask app (15 minutes)
 	@$(BIN)/python -m tests.services.install
-	@$(BIN)/python -m tests.services -- $(BIN)/python -m bench.farm
+	@$(BIN)/python -m tests.services -- $(BIN)/python -m bench.farm $(ARGS)
 
 docs: $(VENV)/.installed ## Write the generated pages of docs/
 	@$(BIN)/python -c "import settings; print('# Settings\n\nRead from the environment, once, at start; \`penstock config\` prints what is in force.\nA name that is not in this table is an error that names the nearest one.\nA setting that holds a secret can name a file instead: \`PENSTOCK_REDIS_URL_FILE=/run/secrets/redis\`.\n\n' + settings.table(), end='')" > docs/settings.md

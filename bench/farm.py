@@ -7,7 +7,6 @@ bench/results/, its tables into docs/performance.md, its plots beside that. `--q
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -17,13 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import machine, report, systems
+from bench import machine, page, report, systems
 from bench.measuring import Bench
 from bench.plan import Plan, plan
 from bench.processes import ROOT
 from bench.progress import say
-
-RESULTS = ROOT / "bench" / "results"
 
 
 def main() -> int:
@@ -84,9 +81,7 @@ def keep(result: dict[str, Any]) -> None:
     """Write the result, and the page and the pictures that are made from it."""
     from bench import plot
 
-    path = RESULTS / f"{result['when'][:10]}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = page.keep("", result)
     report.write(result)
     plot.draw(result)
     say(f"kept: {path.relative_to(ROOT)}, docs/performance.md and its plots")

@@ -3,7 +3,8 @@
 python -m bench.gpu [--device cuda] [--only cnn,encoder] [--quick] [--no-keep]
 
 A network of ResNet-18's shape and a sentence encoder of MiniLM's, with random weights: torch at each precision, and
-ONNX Runtime where it can use the device. The table goes to bench/results/gpu-<date>.json. `--device cpu` is the same
+ONNX Runtime where it can use the device. The result goes to
+bench/results/gpu-<date>.json, its table into docs/performance.md. `--device cpu` is the same
 way without a GPU; `--quick` keeps nothing.
 """
 
@@ -19,8 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import gpu_models, machine, systems
-from bench.farm import RESULTS
+from bench import gpu_models, gpu_table, machine, page, systems
 from bench.gpu_models import Variant
 from bench.measuring import output
 from bench.processes import ROOT
@@ -116,11 +116,11 @@ def main() -> int:
         except systems.StartError as error:
             print(f"\n{error}", file=sys.stderr)
             return 1
-    print(table(result))
+    print(gpu_table.table(result))
     if not (asked.quick or asked.no_keep):
-        path = RESULTS / f"gpu-{result['when'][:10]}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
-        say(f"kept: {path.relative_to(ROOT)}")
+        path = page.keep("gpu", result)
+        gpu_table.write(result)
+        say(f"kept: {path.relative_to(ROOT)}, docs/performance.md")
     return 0
 
 
@@ -135,28 +135,6 @@ def described(device: str) -> dict[str, Any]:
         "device_memory_mb": gpu.total_memory // 2**20 if gpu else None,
         "versions": {"torch": torch.__version__, "cuda": torch.version.cuda, "numpy": np.__version__},
     }
-
-
-def table(result: dict[str, Any]) -> str:
-    """Rows a second in process by batch size, and behind Penstock with its share of the best."""
-    lines = [
-        f"{result['device']}, torch {result['versions']['torch']}, {result['when'][:10]}",
-        "",
-        "| model | in process, rows/s (batch) | behind Penstock, rows/s (clients × rows a job; of the best) |",
-        "| --- | --- | --- |",
-    ]
-    for model in result["models"]:
-        if "skipped" in model:
-            lines.append(f"| {model['model']} | not measured: {model['skipped']} | |")
-            continue
-        alone = ", ".join(f"{call['rows_per_s']:.0f} ({call['batch']})" for call in model["calls"])
-        best = model["best"]["rows_per_s"]
-        behind = ", ".join(
-            f"{one['rows_per_s']:.0f} ({one['clients']} × {one['rows']}; {one['rows_per_s'] / best:.2f})"
-            for one in model["farm"]
-        )
-        lines.append(f"| {model['model']} | {alone} | {behind} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

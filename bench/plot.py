@@ -1,10 +1,5 @@
-"""Draws docs/performance*.png from a kept result: `python -m bench.plot [bench/results/DATE.json]`.
+"""One picture for each workload: jobs a second and latency by number of clients, and where the CPU goes at the most."""
 
-One picture for each workload: jobs a second and latency by number of clients, and where the CPU goes at the most.
-"""
-
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +7,7 @@ from typing import Any
 import matplotlib
 
 from bench.processes import ROOT
-from bench.report import COSTS, SYSTEMS
+from bench.report import COSTS, SYSTEMS, picture
 from bench.summaries import Measured, Summary
 
 matplotlib.use("Agg")
@@ -20,7 +15,6 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # the backend is chosen before
 
 DOCS = ROOT / "docs"
-RESULTS = ROOT / "bench" / "results"
 #: What is drawn, its name, its colour.
 SERIES = {
     ("penstock", "wait"): ("Prefer: wait", "#0b6e99"),
@@ -53,7 +47,7 @@ def draw_one(result: dict[str, Any], measured: Measured, folder: Path) -> Path:
     stacked(cost, [row for row in rows if row.clients == measured.most_clients])
     cores, title = result["machine"]["cores"], TITLES.get(measured.name, measured.name)
     figure.suptitle(f"{title}: {cores} cores with everything on them, {result['when'][:10]}", fontsize=10)
-    path = folder / f"performance-{measured.name}.png"
+    path = folder / picture(measured.name)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
@@ -102,12 +96,3 @@ def stacked(axes: Any, rows: list[Summary]) -> None:
     axes.tick_params(labelsize=8)
     axes.set_title(f"CPU ms a job, {own[0].clients} clients" if own else "", fontsize=10)
     axes.legend(fontsize=7)
-
-
-def newest() -> Path:
-    """The result of the last day that has one."""
-    return max(RESULTS.glob("20*.json"))
-
-
-if __name__ == "__main__":
-    draw(json.loads((Path(sys.argv[1]) if len(sys.argv) > 1 else newest()).read_text()))

@@ -5,13 +5,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import targets
-from bench.processes import ROOT
+from bench import page, targets
 from bench.summaries import Measured, Spread, Summary
 
-PAGE = ROOT / "docs" / "performance.md"
-#: Between these lines of the page stands what is written here.
-BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
+SECTION = "make bench"
 SYSTEMS = {"penstock": "Penstock", "embedded": "Penstock embedded", "plain": "Celery + Flask"}
 MODES = {
     "wait": "`Prefer: wait`",
@@ -23,13 +20,16 @@ MODES = {
 COSTS = ("gateway", "worker", "executor", "rabbitmq", "redis", "objects", "orchestrator")
 
 
-def text(result: dict[str, Any]) -> str:
-    """All tables."""
+def text(result: dict[str, Any], *, pictures: bool = False) -> str:
+    """All tables, with or without the places of the pictures."""
     measured = {name: Measured(name, part) for name, part in result["workloads"].items()}
     parts = [*target_table(measured), "", *ceiling_table(measured.values())]
     for one in measured.values():
         rows = one.summaries()
-        parts += ["", f"### {one.name}", "", *speeds(one, rows), "", *cpu(rows), "", *memory(one, rows)]
+        parts += ["", f"### {one.name}", ""]
+        if pictures:
+            parts += [f"![{one.name}: jobs a second, latency and CPU by process]({picture(one.name)})", ""]
+        parts += [*speeds(one, rows), "", *cpu(rows), "", *memory(one, rows)]
     seconds = result["import_s"]
     parts += [
         "",
@@ -154,9 +154,11 @@ def heading(result: dict[str, Any]) -> str:
     )
 
 
-def write(result: dict[str, Any], file: Path = PAGE) -> None:
-    """Put the tables into the page."""
-    page = file.read_text()
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    file.write_text(f"{before}{BEGIN}\n{heading(result)}\n\n{text(result)}\n{END}{after}")
+def write(result: dict[str, Any], file: Path = page.PAGE) -> None:
+    """Put the tables into the page, each workload's picture below its name."""
+    page.put(SECTION, f"{heading(result)}\n\n{text(result, pictures=True)}", file)
+
+
+def picture(name: str) -> str:
+    """The file beside the page that shows a workload."""
+    return f"performance-{name}.png"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import gpu, gpu_ceiling, gpu_models
+from bench import gpu, gpu_ceiling, gpu_models, gpu_table
 from bench.gpu_models import Variant
 from models.catalog import Catalog
 from models.loading import load
@@ -58,7 +58,7 @@ def test_table_shows_the_share_of_the_best_and_what_was_left_out() -> None:
             {"model": "cnn-onnx-fp32", "skipped": "no driver"},
         ],
     }
-    lines = gpu.table(result).splitlines()
+    lines = gpu_table.table(result).splitlines()
     assert "| cnn-torch-fp16 | 50 (1), 200 (16) | 190 (64 × 16; 0.95) |" in lines
     assert "| cnn-onnx-fp32 | not measured: no driver | |" in lines
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench import plot, report, targets
+from bench import gpu_table, page, plot, report, targets
 from bench.summaries import Measured, Spread
 
 MACHINE = {"processor": "a processor", "cores": "2", "memory": "24 GiB", "system": "Linux"}
@@ -91,15 +91,25 @@ def test_plain_app_s_web_tier_stands_in_the_gateway_s_column() -> None:
 
 
 def test_page_keeps_what_stands_around_the_tables(tmp_path: Path) -> None:
-    page = tmp_path / "performance.md"
-    page.write_text(f"# Before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.write(result(), page)
-    written = page.read_text()
-    assert written.startswith(f"# Before\n{report.BEGIN}\n2026-01-02 03:04 UTC, `make bench`: 3 rounds")
-    assert written.endswith(f"{report.END}\nafter\n")
+    begin, end = page.marks(report.SECTION)
+    file = tmp_path / "performance.md"
+    file.write_text(f"# Before\n{begin}\nold\n{end}\nafter\n")
+    report.write(result(), file)
+    written = file.read_text()
+    assert written.startswith(f"# Before\n{begin}\n2026-01-02 03:04 UTC, `make bench`: 3 rounds")
+    assert written.endswith(f"{end}\nafter\n")
     assert "old" not in written
-    report.write(result(), page)
-    assert page.read_text() == written
+    assert "](performance-echo.png)" in written
+    report.write(result(), file)
+    assert file.read_text() == written
+
+
+def test_page_without_a_place_for_the_tables_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "performance.md"
+    file.write_text("# Performance\n")
+    with pytest.raises(page.NoSection, match="<!-- make bench writes from here -->"):
+        report.write(result(), file)
+    assert file.read_text() == "# Performance\n"
 
 
 def test_each_workload_has_its_picture(tmp_path: Path) -> None:
@@ -108,6 +118,19 @@ def test_each_workload_has_its_picture(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_page_of_the_repository_has_its_place_for_the_tables() -> None:
-    text = report.PAGE.read_text()
-    assert text.index(report.BEGIN) < text.index(report.END)
+@pytest.mark.parametrize("section", [report.SECTION, gpu_table.SECTION])
+def test_page_of_the_repository_has_a_place_for_each_result(section: str, tmp_path: Path) -> None:
+    file = tmp_path / "performance.md"
+    file.write_text(page.PAGE.read_text())
+    page.put(section, "new", file)
+    begin, end = page.marks(section)
+    assert f"{begin}\nnew\n{end}" in file.read_text()
+
+
+def test_kept_result_is_found_again_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "RESULTS", tmp_path / "results")
+    assert page.newest("gpu") is None
+    page.keep("", {"when": "2026-01-02T03:04:05+00:00", "of": "farm"})
+    page.keep("gpu", {"when": "2026-01-01T03:04:05+00:00", "of": "gpu"})
+    page.keep("", {"when": "2026-01-01T03:04:05+00:00", "of": "older"})
+    assert [(page.newest(kind) or {})["of"] for kind in ("", "gpu")] == ["farm", "gpu"]
