@@ -237,12 +237,13 @@ class Waiting:
         while True:
             answer = connection.read_response(disconnect_on_error=False)
             if answer[0] == b"message":
-                id = answer[2].decode()
-                # Without the lock first: most ids that go by are waited for elsewhere, or by nobody.
-                if answer[1] == _DONE:
-                    self._open.pop(id, None)
-                if id in self._waiters:
-                    heard.append(id)
+                # One message tells of all the jobs of a batch.
+                for id in answer[2].decode().split():
+                    # Without the lock first: most ids that go by are waited for elsewhere, or by nobody.
+                    if answer[1] == _DONE:
+                        self._open.pop(id, None)
+                    if id in self._waiters:
+                        heard.append(id)
             if len(heard) >= GROUP or not connection.can_read(0):
                 return heard
 

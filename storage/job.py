@@ -41,6 +41,11 @@ NEXT: dict[Status, frozenset[Status]] = {
 }
 
 
+#: How long a record outlives its terminal state where nothing else is said, seconds; such a record leaves it out
+#: (lua/create.lua, lua/terminal.lua).
+RESULT_TTL_S = 86_400
+
+
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A submission, as the store needs to know it."""
 
@@ -68,7 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     message: bytes = b""
     created_ms: int
     start_by_ms: int = 0
-    result_ttl_s: int = 0
+    result_ttl_s: int = RESULT_TTL_S
     #: Executions so far, and the fencing token: a commit must name the newest.
     attempt: int = 0
     #: Executions that ended with the process that ran them.
@@ -106,6 +111,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             text = fields.get(name.encode())
             if text is not None:
                 values[name] = read(text)
+        # Left out of the hash until a job is queued once more.
+        values.setdefault("queued_ms", values.get("created_ms", 0))
         return cls(**values)  # type: ignore[arg-type]
 
 

@@ -6,9 +6,9 @@ PREFIX = "penstock:"
 DUE = PREFIX + "due"
 #: Set of the lanes' queues that ever had a job.
 QUEUES = PREFIX + "queues"
-#: Channel that carries the id of each job that reached a terminal state.
+#: Channel that carries the ids, separated by spaces, of the jobs that reached a terminal state together.
 DONE = PREFIX + "done"
-#: Channel that carries the id of each job that started, or went back to the queue.
+#: Channel that carries the ids of the jobs that started, or went back to the queue.
 MOVES = DONE + ":moves"
 #: Sorted set of worker names by the time their last sign of life runs out.
 WORKERS = PREFIX + "workers"

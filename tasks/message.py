@@ -9,7 +9,7 @@ import msgspec
 from ulid import ULID
 
 from errors import Fault, InvalidInput, MalformedBody
-from storage.job import NewJob
+from storage.job import RESULT_TTL_S, NewJob
 
 #: The schema's version; a message of another one is refused by the worker.
 VERSION = 1
@@ -50,7 +50,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Not started by then (RFC 3339): expired.
     deadline: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
-    result_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = 86_400
+    result_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)] = RESULT_TTL_S
     metadata: dict[str, Any] = {}
     webhook: Webhook | None = None
     traceparent: str = ""

@@ -21,10 +21,9 @@ class Ledger:
     def deliver(self, tag: int) -> None:
         self._open[tag] = None
 
-    def settle(self, tag: int) -> None:
-        """Note that the tag's work is done; unknown tags (of an older channel) are ignored."""
-        if tag in self._open:
-            self._settled.add(tag)
+    def settle(self, *tags: int) -> None:
+        """Note that the tags' work is done; unknown ones (of an older channel) are ignored."""
+        self._settled.update(tag for tag in tags if tag in self._open)
 
     def forget(self, tag: int) -> None:
         """The tag was rejected; it needs no acknowledgement."""

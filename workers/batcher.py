@@ -138,6 +138,8 @@ class Batcher(Generic[E_]):
         self._lanes: dict[str, dict[Hashable, deque[E_]]] = {lane: {} for lane in LANES}
         self._alone: deque[E_] = deque()
         self._turn = 0
+        #: Executors that wait for a batch.
+        self._idle = 0
         self._closed = False
         #: No waiting job has to start before, milliseconds.
         self._soonest_ms = sys.maxsize
@@ -154,11 +156,24 @@ class Batcher(Generic[E_]):
                 self._soonest_ms = min(self._soonest_ms, entry.start_by_ms)
             self._changed.notify()
 
-    def put_alone(self, entries: Sequence[E_]) -> None:
-        """Suspects: each runs in a batch of its own, before anything else."""
+    def put_alone(self, entries: Sequence[E_]) -> bool:
+        """Suspects: each runs in a batch of its own, before anything else. False once closed: they are not taken."""
         with self._changed:
+            if self._closed:
+                return False
             self._alone.extend(entries)
             self._changed.notify_all()
+            return True
+
+    def put_back(self, entries: Sequence[tuple[str, E_]]) -> bool:
+        """A batch that did not begin (each job with its lane) goes to the front. False once closed: it is not taken."""
+        with self._changed:
+            if self._closed:
+                return False
+            for lane, entry in reversed(entries):
+                self._lanes[lane].setdefault(entry.likeness, deque()).appendleft(entry)
+            self._changed.notify_all()
+            return True
 
     def take(self) -> list[E_]:
         """The next batch; blocks until there is one. Empty once closed."""
@@ -166,12 +181,24 @@ class Batcher(Generic[E_]):
             while not self._closed:
                 if self._alone:
                     return [self._alone.popleft()]
-                choice, wait_s = take(self._lanes, now_s=self._clock_s(), limits=self._limits, turn=self._turn + 1)
+                choice, wait_s = self._choose()
                 if choice:
-                    self._turn += 1
                     return self._pop(choice)
+                self._idle += 1
                 self._changed.wait(wait_s or None)
+                self._idle -= 1
             return []
+
+    def ahead(self, *, full: bool) -> list[E_]:
+        """A batch for an executor that is still busy: empty where none is due, or an idle one will take it.
+
+        `full`: only one that nothing could join.
+        """
+        with self._changed:
+            if self._closed or self._alone or self._idle:
+                return []
+            choice, _ = self._choose()
+            return self._pop(choice) if choice and (choice.full or not full) else []
 
     def bound(self, max_weight: int | None) -> None:
         """Let no batch weigh more, besides what the manifest allows; None: nothing more than that."""
@@ -219,7 +246,11 @@ class Batcher(Generic[E_]):
         with self._changed:
             return len(self._alone) + sum(1 for _ in self._all())
 
+    def _choose(self) -> tuple[Choice | None, float]:
+        return take(self._lanes, now_s=self._clock_s(), limits=self._limits, turn=self._turn + 1)
+
     def _pop(self, choice: Choice) -> list[E_]:
+        self._turn += 1
         batch: list[E_] = []
         for lane, count in choice.counts.items():
             group = self._lanes[lane][choice.likeness]

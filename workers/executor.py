@@ -5,6 +5,7 @@ executor and not the worker, and unloading gives back all memory.
 """
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -42,6 +43,9 @@ class Executor:
     def __init__(self, spec: wire.Spec, *, threads: int, memory_mb: int | None = None) -> None:
         ours, theirs = socket.socketpair()
         self._pipe = Connection(ours.detach())
+        # Connection.poll makes a selector for each call, which costs more than a small batch does.
+        self._poll = select.poll()
+        self._poll.register(self._pipe, select.POLLIN)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "workers.child", str(theirs.fileno())],
@@ -81,10 +85,22 @@ class Executor:
 
     def run(self, items: Sequence[wire.Item], *, timeout_s: float) -> wire.Done:
         """Run one batch; raises ExecutorDied or, past `timeout_s`, kills the process and raises ExecutorHung."""
+        self.send(items)
+        return self.receive(timeout_s)
+
+    def send(self, items: Sequence[wire.Item]) -> None:
+        """Hand a batch down; one that is sent while another runs is begun after it. Raises ExecutorDied."""
         try:
             wire.send(self._pipe, wire.Batch(list(items)))
         except OSError as error:
             raise self._death() from error
+
+    def answered(self, within_s: float) -> bool:
+        """Wait until there is an answer to receive (or an end of the process); False when there is none by then."""
+        return bool(self._poll.poll(within_s * 1000))
+
+    def receive(self, timeout_s: float) -> wire.Done:
+        """The oldest batch's outcomes; raises ExecutorDied or, past `timeout_s`, kills it and raises ExecutorHung."""
         reply = self._receive(timeout_s)
         if not isinstance(reply, wire.Done):
             self.kill()
@@ -93,7 +109,7 @@ class Executor:
 
     def _receive(self, timeout_s: float) -> wire.Reply:
         try:
-            if not self._pipe.poll(timeout_s):
+            if not self.answered(timeout_s):
                 self.kill()
                 raise ExecutorHung(f"no answer in {timeout_s:g} s")
             return wire.receive_reply(self._pipe)

@@ -8,6 +8,7 @@ from errors import StoreUnavailable
 from storage.job import TERMINAL, Job, Status
 from storage.jobs import JobStore, wall_ms
 from workers.batcher import Batcher
+from workers.hands import Hands
 from workers.lane import Delivery
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 
 
-def expire_late(batcher: Batcher[Delivery], jobs: JobStore, *, now_ms: int) -> bool:
+def expire_late(batcher: Batcher[Delivery], hands: Hands, jobs: JobStore, *, now_ms: int) -> bool:
     """Expire the waiting jobs whose time to start has passed, and settle them; whether there were any.
 
     The record has the last word: a retry may have given the job more time, and one that has started was in time
@@ -27,8 +28,7 @@ def expire_late(batcher: Batcher[Delivery], jobs: JobStore, *, now_ms: int) -> b
         return False
     over = {id(delivery) for delivery, job in zip(late, records(jobs, late), strict=True) if ends(delivery, job, jobs)}
     # One that was taken meanwhile is settled by its claim.
-    for delivery in batcher.discard(lambda delivery: id(delivery) in over):
-        delivery.lane.settle(delivery.tag)
+    hands.settle(batcher.discard(lambda delivery: id(delivery) in over))
     return bool(over)
 
 
@@ -57,7 +57,11 @@ class Expiry:
     """A thread that looks at all batchers of a worker now and then."""
 
     def __init__(
-        self, batchers: Callable[[], Sequence[Batcher[Delivery]]], jobs: JobStore, *, flush: Callable[[], None]
+        self,
+        batchers: Callable[[], Sequence[tuple[Batcher[Delivery], Hands]]],
+        jobs: JobStore,
+        *,
+        flush: Callable[[], None],
     ) -> None:
         self._batchers = batchers
         self._flush = flush
@@ -77,7 +81,7 @@ class Expiry:
         away = False
         while not self._stopping.wait(TICK_S):
             try:
-                late = [expire_late(batcher, self._jobs, now_ms=wall_ms()) for batcher in self._batchers()]
+                late = [expire_late(*one, self._jobs, now_ms=wall_ms()) for one in self._batchers()]
                 away = False
             except StoreUnavailable as error:
                 if not away:

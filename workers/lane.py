@@ -94,13 +94,13 @@ class Lane:
         else:
             self._held[tag] = None
 
-    def settle(self, tag: Any) -> None:
-        """The job's outcome is stored: its message may go with the next flush."""
+    def settle(self, *tags: Any) -> None:
+        """The jobs' outcomes are stored: their messages may go with the next flush."""
         with self._guard:
             if self._amqp:
-                self._ledger.settle(tag)
+                self._ledger.settle(*tags)
             else:
-                self._settled.append(tag)
+                self._settled.extend(tags)
 
     def flush(self) -> None:
         """Acknowledge what is settled; on the event loop's thread only."""

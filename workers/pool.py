@@ -65,7 +65,9 @@ class Pool:
         self.servings: tuple[Serving, ...] = ()
         #: By model and version; they outlive a serving, whose last figures are still to be reported.
         self._recorders: dict[tuple[str, str], Recorder] = {}
-        self._expiry = Expiry(lambda: [serving.batcher for serving in self.servings], jobs, flush=lambda: self.flush())
+        self._expiry = Expiry(
+            lambda: [(one.batcher, one.hands) for one in self.servings], jobs, flush=lambda: self.flush()
+        )
 
     def start(self) -> None:
         with self._guard:

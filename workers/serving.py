@@ -3,29 +3,27 @@
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from errors import JobFailure, LoadError, OutOfMemory, TimedOut, WorkerLost
+from errors import LoadError
 from models.catalog import Entry
-from storage.jobs import Claim, JobStore, Return, Verdict, Want, wall_ms
+from storage.jobs import JobStore, Return
 from storage.statistics import Recorder
 from storage.workers import ModelState, ModelStatus
 from tasks.message import LANES, queue_name
 from workers import wire
 from workers.batcher import Batcher, Limits, likeness
-from workers.commit import Committer, Stopped, failed, problem
-from workers.executor import Executor, ExecutorDied, ExecutorHung, ExecutorOversized
+from workers.claiming import Claimer
+from workers.commit import Committer
+from workers.dispatcher import Dispatcher, Shared
+from workers.executor import Executor
+from workers.hands import Hands
 from workers.lane import Delivery, Lane
 from workers.sizing import Sizing
 
 log = logging.getLogger(__name__)
 
-#: Executors that a job may take down while it runs alone, before it fails.
-DEATHS_ALLOWED = 1
-#: Workers that may die under a job before it fails.
-LOSSES_ALLOWED = 5
 #: Before a model that could not be loaded is tried again: doubles up to the second, seconds.
 RELOAD_FIRST_S, RELOAD_MOST_S = 2.0, 60.0
 #: Most messages a lane holds ahead, whatever the batch size.
@@ -59,14 +57,21 @@ class Serving:
         self._sizing = Sizing(self.batcher, target_ms=batching.target_ms)
         self._reshapes = False
         self._jobs = jobs
-        self._committer = Committer(jobs, stopping)
+        self.hands = Hands()
+        self._shared = Shared(
+            manifest=entry.manifest,
+            batcher=self.batcher,
+            hands=self.hands,
+            committer=Committer(jobs, stopping),
+            recorder=recorder,
+            flush=flush,
+            stopping=stopping,
+            ran=self._count,
+            lost=self._lost,
+        )
         self._stopping = stopping
         self._changed = changed
-        self._flush = flush
-        self._recorder = recorder
-        self._running: dict[str, Delivery] = {}
         self._guard = threading.Lock()
-        self._unfinished: list[Delivery] = []
         self._ready = 0
         self._reason = ""
         #: No job is accepted for it any more; those that were are run.
@@ -108,7 +113,7 @@ class Serving:
     @property
     def idle(self) -> bool:
         """Whether nothing that came in waits or runs."""
-        return not self._running and not len(self.batcher)
+        return not len(self.hands)
 
     def status(self) -> ModelStatus:
         state: ModelState = "ready" if self._ready else "failed" if self._reason else "loading"
@@ -130,33 +135,29 @@ class Serving:
     # -- on the event loop's thread -----------------------------------------------------------------------------
 
     def receive(self, delivery: Delivery) -> None:
-        """Take a message in; one that came back while its job still runs here joins that run."""
-        with self._guard:
-            held = self._running.get(delivery.message.id)
-            if held is not None and not held.lane.alive:
-                held.lane, held.tag = delivery.lane, delivery.tag
-                return
+        """Take a message in; one that came back while its job still is in our hands joins that."""
+        if not self.hands.take_in(delivery):
+            return
         if self._reshapes:
             delivery.likeness = likeness("", delivery.weight)
         self.batcher.put(delivery.lane.name, delivery)
 
     def forget_dead_lanes(self) -> None:
-        """The connection was lost: what waited here will be delivered again, what runs goes on."""
-        self.batcher.discard(lambda delivery: not delivery.lane.alive)
+        """The connection was lost: what waited here will be delivered again; what we claimed goes on."""
+        self.hands.let_go(self.batcher.discard(lambda one: one.claim is None and not one.lane.alive))
 
     def release(self) -> list[Delivery]:
         """Let go of the jobs that wait, while no executor can be had for them; returns them."""
         waiting = self.batcher.empty()
-        with self._guard:
-            for delivery in waiting:
-                if self._running.get(delivery.message.id) is delivery:
-                    del self._running[delivery.message.id]
+        self.hands.let_go(waiting)
         return waiting
 
     def stop_taking(self) -> list[Delivery]:
         """Start no more batches; returns the jobs that waited."""
         self._stopping.set()
-        return self.batcher.close()
+        waiting = self.batcher.close()
+        self.hands.let_go(waiting)
+        return waiting
 
     def finish(self, timeout_s: float) -> bool:
         """Wait for the batches that run; False when some still do."""
@@ -166,7 +167,7 @@ class Serving:
 
     def unfinished(self) -> list[Delivery]:
         """Jobs that a stop left without an outcome; their messages go back."""
-        return self._unfinished
+        return self.hands.left
 
     def disclaim(self, deliveries: Sequence[Delivery]) -> None:
         """Put jobs that were claimed and not finished back into the queue's state, so that they count as no loss."""
@@ -194,8 +195,9 @@ class Serving:
                 continue
             pause_s = RELOAD_FIRST_S
             self._count_ready(+1)
+            claimer = Claimer(self._jobs, self._shared.committer, self.hands, device=device)
             try:
-                self._work(executor, device)
+                Dispatcher(executor, claimer, self._shared).work()
             finally:
                 executor.stop()
                 self._count_ready(-1)
@@ -221,143 +223,17 @@ class Serving:
                 self._reason = ""
         self._changed(self)
 
-    def _work(self, executor: Executor, device: str) -> None:
-        """Run batches until the worker stops or the executor is gone."""
-        while batch := self.batcher.take():
-            try:
-                mine = self._claim(batch, device)
-                if mine and not self._run(executor, mine):
-                    return
-            except Stopped:
-                self._unfinished += batch
-                return
-            # Whatever else it is, it is this batch's: the thread goes on, and one bad job takes no other along.
-            except Exception:
-                log.exception("batch could not be handled", extra=self._about(batch))
-                self._blame(batch)
-            finally:
-                self._flush()
-
-    def _blame(self, batch: list[Delivery]) -> None:
-        """Find the job that cannot be handled: each runs again alone, and the one that fails alone is dropped."""
-        if len(batch) > 1:
-            self.batcher.put_alone(batch)
-            return
-        for delivery in batch:
-            log.error("job dropped", extra={"job": delivery.message.id})
-            with self._guard:
-                self._running.pop(delivery.message.id, None)
-            delivery.lane.settle(delivery.tag)
-
-    def _claim(self, batch: list[Delivery], device: str) -> list[Delivery]:
-        """Make the batch's jobs ours; those that are not to be run any more are settled."""
-        fresh = [delivery for delivery in batch if delivery.claim is None]
-        claims = self._claims(fresh, device)
-        missing = [d for d, claim in zip(fresh, claims, strict=True) if claim.verdict is Verdict.MISSING]
-        if missing:
-            # The record was lost, or the job was pushed straight to the queue: it is made from the message.
-            records = [(d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing]
-            self._committer.insist(lambda: self._jobs.create_all(records))
-            again = iter(self._claims(missing, device))
-            claims = [next(again) if claim.verdict is Verdict.MISSING else claim for claim in claims]
+    def _count(self, batch: Sequence[Delivery], done: wire.Done) -> None:
         with self._guard:
-            for delivery, claim in zip(fresh, claims, strict=True):
-                if claim.verdict is Verdict.RUN:
-                    delivery.claim = claim
-                    self._running[delivery.message.id] = delivery
-        mine = [delivery for delivery in batch if delivery.claim is not None]
-        for delivery in batch:
-            if delivery.claim is None:
-                delivery.lane.settle(delivery.tag)
-        return mine
-
-    def _claims(self, deliveries: Sequence[Delivery], device: str) -> list[Claim]:
-        if not deliveries:
-            return []
-        wants = [Want(d.message.id, d.message.queue, d.redelivered, f"{d.lane.consumer}/{d.tag}") for d in deliveries]
-        lost = problem(WorkerLost(f"{LOSSES_ALLOWED + 1} workers died while they ran this job"))
-        return self._committer.insist(
-            lambda: self._jobs.claim_all(wants, device=device, losses_allowed=LOSSES_ALLOWED, lost_error=lost)
-        )
-
-    def _run(self, executor: Executor, batch: list[Delivery]) -> bool:
-        """Run and commit one batch; False when the executor is gone."""
-        limit_s = self.entry.manifest.limits.timeout_s
-        # The longest of the batch: a job with little patience must not take its neighbours' executor from them. One
-        # that hangs runs again alone, under its own limit.
-        timeout_s = max(min(delivery.message.timeout_s or limit_s, limit_s) for delivery in batch)
-        items = [wire.Item(d.message.id, d.claim.token if d.claim else 0, d.body) for d in batch]
-        begun_ms = wall_ms()
-        try:
-            done = executor.run(items, timeout_s=timeout_s)
-        except ExecutorHung:
-            self._lost("hung", "executor killed: batch past its timeout", f"no answer in {timeout_s:g} s", batch)
-            self._suspect(batch, failed(TimedOut(f"the model did not answer within {timeout_s:g} s")))
-            return False
-        except ExecutorDied as error:
-            cause = "oversized" if isinstance(error, ExecutorOversized) else "died"
-            self._lost(cause, "executor died", str(error), batch)
-            for delivery in batch:
-                delivery.deaths += len(batch) == 1
-            guilty = len(batch) == 1 and batch[0].deaths > DEATHS_ALLOWED
-            self._suspect(batch, failed(verdict_on(error)), retry=not guilty)
-            return False
-        ran_s = time.monotonic()
-        self._commit(batch, done.results, compute_ms=done.compute_ms)
-        self._count(batch, done, begun_ms=begun_ms, commit_ms=(time.monotonic() - ran_s) * 1000)
-        if reason := executor.oversized():
-            self._lost("oversized", "executor replaced: too large", reason, batch)
-        return not reason
-
-    def _lost(self, cause: str, event: str, reason: str, batch: Sequence[Delivery]) -> None:
-        """An executor is to be replaced: told, counted and shown."""
-        self._recorder.add_restart(cause)
-        log.warning(event, extra=self._about(batch, reason=reason))
-        with self._guard:
-            self._restarts += 1
-            self._restart_reason = reason
-
-    def _suspect(self, batch: list[Delivery], verdict: wire.Result, *, retry: bool = False) -> None:
-        """A batch took its executor down: several run again alone, uncharged; one alone gets its verdict."""
-        if self._stopping.is_set():
-            self._unfinished += batch
-        elif len(batch) > 1 or retry:
-            self.batcher.put_alone(batch)
-        else:
-            self._commit(batch, [verdict], compute_ms=0.0)
-
-    def _commit(self, batch: list[Delivery], results: Sequence[wire.Result], *, compute_ms: float) -> None:
-        held = [(d.message, d.claim) for d in batch if d.claim is not None]
-        self._committer.commit(held, results, compute_ms=compute_ms)
-        with self._guard:
-            for delivery in batch:
-                if self._running.get(delivery.message.id) is delivery:
-                    del self._running[delivery.message.id]
-                delivery.lane.settle(delivery.tag)
-
-    def _count(self, batch: Sequence[Delivery], done: wire.Done, *, begun_ms: int, commit_ms: float) -> None:
-        rows = sum(delivery.rows for delivery in batch)
-        self._recorder.add_batch(
-            rows=rows,
-            queue_ms=[max(0, begun_ms - (d.message.created_ms or d.seen_ms)) for d in batch],
-            stages_ms={
-                "decode": done.decode_ms, "compute": done.compute_ms, "encode": done.encode_ms, "commit": commit_ms,
-            },
-        )  # fmt: skip
-        with self._guard:
-            self._rows += rows
+            self._rows += sum(delivery.rows for delivery in batch)
             self._busy_ms += done.busy_ms
             self._sizing.after(batch, done)
 
-    def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:
-        return {"model": self.entry.manifest.name, "jobs": [d.message.id for d in batch], **fields}
-
-
-def verdict_on(error: ExecutorDied) -> JobFailure:
-    """What a job failed of that alone ended its executor again and again."""
-    if isinstance(error, ExecutorOversized):
-        return OutOfMemory(f"the process that ran this job alone was killed: {error}")
-    return WorkerLost(f"it ended the process that ran it: {error}")
+    def _lost(self, reason: str) -> None:
+        """An executor is to be replaced: counted and shown."""
+        with self._guard:
+            self._restarts += 1
+            self._restart_reason = reason
 
 
 def open_lanes(serving: Serving, connection: object, *, amqp: bool, name: str) -> list[Lane]:

@@ -21,8 +21,11 @@ if limit > 0 then
   local depth = redis.call("ZCARD", KEYS[3])
   if depth >= limit then return {"full", tostring(depth)} end
 end
-redis.call("HSET", KEYS[1], "tenant", ARGV[2], "queue", ARGV[3], "status", "queued", "message", ARGV[4],
-  "created_ms", ARGV[5], "queued_ms", ARGV[5], "start_by_ms", ARGV[6], "result_ttl_s", ARGV[7])
+local fields = {"tenant", ARGV[2], "queue", ARGV[3], "status", "queued", "message", ARGV[4], "created_ms", ARGV[5]}
+-- What most jobs have alike is left out: a million of them wait in memory.
+if ARGV[6] ~= "0" then fields[11], fields[12] = "start_by_ms", ARGV[6] end
+if ARGV[7] ~= "86400" then fields[#fields + 1], fields[#fields + 2] = "result_ttl_s", ARGV[7] end
+redis.call("HSET", KEYS[1], unpack(fields))
 redis.call("SADD", KEYS[6], ARGV[3])
 redis.call("ZADD", KEYS[2], 0, id)
 redis.call("ZADD", KEYS[3], ARGV[5], id)

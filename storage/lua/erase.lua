@@ -2,13 +2,14 @@
 -- KEYS job, waiting, due, done channel, counters, tenant's list
 -- ARGV id, now_ms, reason ("deleted" | "expired"), seconds the tombstone stays
 -- Returns {status before, outputs key}, {"missing"}, or {"kept"} when its time has not come
-local held = redis.call("HMGET", KEYS[1], "status", "outputs_key", "expires_ms")
+local held = redis.call("HMGET", KEYS[1], "status", "outputs_key", "expires_ms", "result_ttl_s")
 if not held[1] then return {"missing"} end
 local expires = tonumber(held[3]) or 0
 local live = held[1] == "queued" or held[1] == "running"
 if ARGV[3] == "expired" and (live or tonumber(ARGV[2]) < expires) then return {"kept"} end
 if held[1] == "queued" then
-  terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], "canceled", tonumber(ARGV[2]))
+  terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], "canceled", tonumber(ARGV[2]), held[4])
+  announce(KEYS[3], KEYS[4], KEYS[5])
 elseif held[1] == "running" then
   redis.call("HSET", KEYS[1], "cancel_requested", "1")
 end

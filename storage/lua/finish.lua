@@ -1,29 +1,35 @@
--- finish: the holder of the newest token commits the outcome, once.
--- KEYS job, waiting, due, done channel, counters
--- ARGV id, now_ms, token, status, outputs (JSON), outputs key, error (JSON), compute_ms, failures to add, losses to add
--- Returns the status committed, or "stale" when another attempt holds the job
-local held = redis.call("HMGET", KEYS[1], "status", "attempt", "cancel_requested")
-if held[2] == ARGV[3] and held[1] ~= "running" and held[1] ~= "queued" then
-  return held[1]  -- this very commit, asked again because its answer was lost
-end
-if held[1] ~= "running" or held[2] ~= ARGV[3] then
-  redis.call("HINCRBY", KEYS[5], "stale_commits", 1)
-  return "stale"
-end
-local status = ARGV[4]
-if held[3] == "1" then
-  status = "canceled"
-elseif status == "succeeded" then
-  if ARGV[6] ~= "" then
-    redis.call("HSET", KEYS[1], "outputs_key", ARGV[6])
-  else
-    redis.call("HSET", KEYS[1], "outputs", ARGV[5])
+-- finish: the holders of the newest tokens commit the outcomes of one lane's jobs, each once.
+-- KEYS waiting, due, done channel, counters, then the job of each
+-- ARGV now_ms, in MessagePack for each job {id, token, status, outputs key, compute_ms, failures to add, losses to add},
+--      then the outputs or the error of each (JSON)
+-- Returns in MessagePack for each the status committed, or "stale" when another attempt holds the job
+local now = tonumber(ARGV[1])
+local function finish(key, one, text)
+  local held = redis.call("HMGET", key, "status", "attempt", "cancel_requested", "result_ttl_s")
+  local status, token = held[1], tonumber(held[2])
+  if token == one[2] and status ~= "running" and status ~= "queued" then
+    return status  -- this very commit, asked again because its answer was lost
   end
-else
-  redis.call("HSET", KEYS[1], "error", ARGV[7])
+  if status ~= "running" or token ~= one[2] then
+    redis.call("HINCRBY", KEYS[4], "stale_commits", 1)
+    return "stale"
+  end
+  local field, value = "error", text
+  status = one[3]
+  if held[3] == "1" then
+    status, field, value = "canceled", "cancel_requested", "1"
+  elseif status == "succeeded" then
+    if one[4] ~= "" then field, value = "outputs_key", one[4] else field = "outputs" end
+  end
+  if one[6] ~= 0 then redis.call("HINCRBY", key, "failures", one[6]) end
+  if one[7] ~= 0 then redis.call("HINCRBY", key, "losses", one[7]) end
+  terminate(key, one[1], KEYS[1], KEYS[2], status, now, held[4], true, field, value, "compute_ms",
+    string.format("%.3f", one[5]))
+  return status
 end
-redis.call("HSET", KEYS[1], "compute_ms", ARGV[8])
-if ARGV[9] ~= "0" then redis.call("HINCRBY", KEYS[1], "failures", ARGV[9]) end
-if ARGV[10] ~= "0" then redis.call("HINCRBY", KEYS[1], "losses", ARGV[10]) end
-terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], status, tonumber(ARGV[2]))
-return status
+local answers = {}
+for index, one in ipairs(cmsgpack.unpack(ARGV[2])) do
+  answers[index] = finish(KEYS[4 + index], one, ARGV[2 + index])
+end
+announce(KEYS[2], KEYS[3], KEYS[4])
+return cmsgpack.pack(answers)

@@ -11,6 +11,7 @@ from storage.jobs import JobStore, Want
 from tasks.message import VERSION, Message
 from workers.batcher import Batcher, Limits
 from workers.expiring import expire_late
+from workers.hands import Hands
 from workers.lane import Delivery, Lane
 
 START_MS = 1_000_000
@@ -31,8 +32,8 @@ class Desk:
     def __init__(self) -> None:
         self.settled: list[int] = []
 
-    def settle(self, tag: int) -> None:
-        self.settled.append(tag)
+    def settle(self, *tags: int) -> None:
+        self.settled.extend(tags)
 
 
 @pytest.fixture
@@ -87,12 +88,12 @@ def test_late_job_expires_while_it_waits_and_its_message_goes(
         message = msgspec.json.decode(msgspec.json.encode(body | fields), type=Message)
         one = Delivery(cast("Lane", desk), tag, message.encode(), message, redelivered=False)
         batcher.put("normal", accept(jobs, one))
-    assert not expire_late(batcher, jobs, now_ms=START_MS + 2000)
+    assert not expire_late(batcher, Hands(), jobs, now_ms=START_MS + 2000)
     clock.ms = START_MS + 2001
-    assert expire_late(batcher, jobs, now_ms=clock.ms)
+    assert expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (desk.settled, status(jobs, 1), status(jobs, 2)) == ([1], Status.EXPIRED, Status.QUEUED)
     clock.ms = START_MS + 3001
-    assert expire_late(batcher, jobs, now_ms=clock.ms)
+    assert expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (desk.settled, status(jobs, 2)) == ([1, 2], Status.EXPIRED)
     assert [one.tag for one in batcher.take()] == [3]
 
@@ -102,7 +103,7 @@ def test_pushed_job_without_a_record_expires_too(
 ) -> None:
     batcher.put("normal", delivery(desk, 1, queue_ttl_s=1))
     clock.ms += 1001
-    assert expire_late(batcher, jobs, now_ms=clock.ms)
+    assert expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (desk.settled, status(jobs, 1), len(batcher)) == ([1], Status.EXPIRED, 0)
 
 
@@ -114,7 +115,7 @@ def test_job_that_was_canceled_meanwhile_is_let_go(
     assert job is not None
     jobs.cancel(job)
     clock.ms += 1001
-    assert expire_late(batcher, jobs, now_ms=clock.ms)
+    assert expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (desk.settled, status(jobs, 1)) == ([1], Status.CANCELED)
 
 
@@ -125,8 +126,8 @@ def test_job_that_had_started_in_time_is_run_however_late(
     assert claim(jobs, one).verdict == "run"
     batcher.put("normal", one)
     clock.ms += 5000
-    assert not expire_late(batcher, jobs, now_ms=clock.ms)
-    assert not expire_late(batcher, jobs, now_ms=clock.ms)
+    assert not expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
+    assert not expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (batcher.take(), desk.settled, status(jobs, 1)) == ([one], [], Status.RUNNING)
 
 
@@ -140,9 +141,9 @@ def test_job_that_a_client_retried_has_the_time_its_record_says(
     jobs.expire(job)
     jobs.retry(job, start_by_ms=START_MS + 3000)
     batcher.put("normal", one)
-    assert not expire_late(batcher, jobs, now_ms=clock.ms)
+    assert not expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     clock.ms = START_MS + 3001
-    assert expire_late(batcher, jobs, now_ms=clock.ms)
+    assert expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (desk.settled, status(jobs, 1)) == ([1], Status.EXPIRED)
 
 
@@ -153,5 +154,5 @@ def test_job_that_was_taken_meanwhile_is_left_to_its_claim(
     batcher.put("normal", one)
     assert batcher.take() == [one]
     clock.ms += 1001
-    assert not expire_late(batcher, jobs, now_ms=clock.ms)
+    assert not expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (claim(jobs, one).verdict, desk.settled) == ("expired", [])

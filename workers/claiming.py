@@ -1,0 +1,50 @@
+"""Making a batch's jobs ours, just before they run."""
+
+from collections.abc import Sequence
+
+from errors import WorkerLost
+from storage.jobs import Claim, JobStore, Verdict, Want
+from workers.commit import Committer, problem
+from workers.hands import Hands
+from workers.lane import Delivery
+
+#: Workers that may die under a job before it fails.
+LOSSES_ALLOWED = 5
+
+
+class Claimer:
+    """Claims for one executor, so that the record can tell on which device the job runs."""
+
+    def __init__(self, jobs: JobStore, committer: Committer, hands: Hands, *, device: str) -> None:
+        self._jobs = jobs
+        self._committer = committer
+        self._hands = hands
+        self._device = device
+
+    def claim(self, batch: Sequence[Delivery]) -> list[Delivery]:
+        """The jobs that are to be run; the others are settled. Raises Stopped when the store stays away."""
+        fresh = [delivery for delivery in batch if delivery.claim is None]
+        claims = self._claims(fresh)
+        missing = [d for d, claim in zip(fresh, claims, strict=True) if claim.verdict is Verdict.MISSING]
+        if missing:
+            # The record was lost, or the job was pushed straight to the queue: it is made from the message.
+            records = [(d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing]
+            self._committer.insist(lambda: self._jobs.create_all(records))
+            again = iter(self._claims(missing))
+            claims = [next(again) if claim.verdict is Verdict.MISSING else claim for claim in claims]
+        for delivery, claim in zip(fresh, claims, strict=True):
+            if claim.verdict is Verdict.RUN:
+                delivery.claim = claim
+                # It has started in time, whatever comes now.
+                delivery.start_by_ms = 0
+        self._hands.settle(delivery for delivery in fresh if delivery.claim is None)
+        return [delivery for delivery in batch if delivery.claim is not None]
+
+    def _claims(self, deliveries: Sequence[Delivery]) -> list[Claim]:
+        if not deliveries:
+            return []
+        wants = [Want(d.message.id, d.lane.queue, d.redelivered, f"{d.lane.consumer}/{d.tag}") for d in deliveries]
+        lost = problem(WorkerLost(f"{LOSSES_ALLOWED + 1} workers died while they ran this job"))
+        return self._committer.insist(
+            lambda: self._jobs.claim_all(wants, device=self._device, losses_allowed=LOSSES_ALLOWED, lost_error=lost)
+        )
