@@ -14,6 +14,7 @@ import msgspec
 
 from errors import InvalidInput, ModelError, ObjectsUnavailable, PenstockError
 from lifeline import die_with_parent
+from models import cache
 from models.arrays import Batch, decode
 from models.catalog import Catalog
 from models.ceiling import OPEN
@@ -63,6 +64,8 @@ def reason_of(error: Exception) -> str:
 
 def open_model(spec: wire.Spec) -> LoadedModel:
     """Load and warm up; raises LoadError, ManifestError or whatever the model's own code raises."""
+    if spec.cache:
+        cache.keep_in(Path(spec.cache))
     entry = Catalog.load(Path(spec.repository)).get(spec.model, spec.version)
     # Only this process's own device is visible to it, as number 0.
     model = load(entry, "cuda:0" if spec.device.startswith("cuda") else "cpu")

@@ -41,6 +41,7 @@ class Pool:
         devices: Callable[[Entry], Sequence[str]],
         repository: Path,
         objects_url: str,
+        cache: str = "",
         jobs: JobStore,
         workers: Workers,
     ) -> None:
@@ -54,6 +55,7 @@ class Pool:
         self._devices = devices
         self._repository = repository
         self._objects_url = objects_url
+        self._cache = cache
         self._jobs = jobs
         self._workers = workers
         self._started_ms = wall_ms()
@@ -85,6 +87,7 @@ class Pool:
             devices=self._devices(entry),
             repository=self._repository,
             objects_url=self._objects_url,
+            cache=self._cache,
             jobs=self._jobs,
             stopping=threading.Event(),
             changed=self._on_change,

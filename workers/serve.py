@@ -21,6 +21,9 @@ from workers.step import Lanes, lanes_step
 
 log = logging.getLogger(__name__)
 
+#: Open files a worker asks for.
+MOST_OPEN_FILES = 65_536
+
 
 def check(catalog: Catalog, *, pool: str, models: Sequence[str]) -> None:
     """Raises UnknownModel for a name that is none, and OperatorError when there is nothing to serve."""
@@ -36,8 +39,9 @@ def check(catalog: Catalog, *, pool: str, models: Sequence[str]) -> None:
 
 def allow_open_files() -> None:
     """Lift the soft limit: each tensor in shared memory that passes through here is an open file meanwhile."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
@@ -54,6 +58,7 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
         devices=lambda entry: devices(pool, entry.manifest.instances, gpus),
         repository=settings.models.resolve(),
         objects_url=settings.objects,
+        cache=str(settings.data.resolve() / "cache"),
         jobs=jobs,
         workers=workers,
     )

@@ -41,6 +41,7 @@ class Serving:
         devices: Sequence[str],
         repository: Path,
         objects_url: str,
+        cache: str = "",
         jobs: JobStore,
         stopping: threading.Event,
         changed: Callable[["Serving"], None],
@@ -85,7 +86,10 @@ class Serving:
         self._threads = [
             threading.Thread(
                 target=self._dispatch,
-                args=(wire.Spec(str(repository), entry.manifest.name, entry.version, device, objects_url), device),
+                args=(
+                    wire.Spec(str(repository), entry.manifest.name, entry.version, device, objects_url, cache),
+                    device,
+                ),
                 name=f"{name}-{index}",
                 daemon=True,
             )

@@ -22,6 +22,8 @@ class Spec(msgspec.Struct, frozen=True):
     version: str
     device: str
     objects_url: str
+    #: Folder for what is made once from a model's files; empty: there is none.
+    cache: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

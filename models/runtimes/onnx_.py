@@ -4,6 +4,7 @@
 back after each batch.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from errors import LoadError
 from models.arrays import Array, Batch
 from models.catalog import Entry
 from models.handler import Handler
-from models.runtimes import files, naming, onnx_providers
+from models.runtimes import files, naming, onnx_providers, onnx_weights
 from models.runtimes.pinned import PinnedMemory, Staging
 
 
@@ -89,8 +90,13 @@ def open_session(
         raise LoadError(f"{file}: no such file")
     wanted = onnx_providers.wanted(options or {}, device)
     providers = onnx_providers.require(wanted)
+    session: ort.InferenceSession | None = None
+    if wanted == [("CPU", {})]:
+        session = onnx_weights.shared_session(file, partial(session_options, threads, varied))
     # Without `enable_fallback` it tries again on the CPU where a provider fails, and says so on standard output only.
-    session = ort.InferenceSession(str(file), session_options(threads, varied), providers=providers, enable_fallback=0)
+    session = session or ort.InferenceSession(
+        str(file), session_options(threads, varied), providers=providers, enable_fallback=0
+    )
     onnx_providers.hold(session, wanted)
     return session
 
