@@ -6,38 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from models import cache
 from models.runtimes import onnx_weights
 from models.runtimes.onnx_ import open_session
+from tests.models.layers import WIDTH, graph
 
-WIDTH = 1024
-LAYERS = 4
-MIB = 2**20
-WEIGHTS_MIB = LAYERS * WIDTH * WIDTH * 4 // MIB
-
-
-def graph(folder: Path, seed: int = 0) -> Path:
-    """An ONNX file of some layers, 16 MiB of weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(seed)
-    weights = [
-        numpy_helper.from_array(random.standard_normal((WIDTH, WIDTH)).astype(np.float32) / 32, f"w{n}")
-        for n in range(LAYERS)
-    ]
-    names = ["x", *(f"h{n}" for n in range(LAYERS - 1)), "y"]
-    nodes = [helper.make_node("MatMul", [names[n], f"w{n}"], [names[n + 1]]) for n in range(LAYERS)]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("x", "y")]
-    made = helper.make_model(
-        helper.make_graph(nodes, "layers", ends[:1], ends[1:], weights),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
-    )
-    onnx.save(made, folder / "model.onnx")
-    return folder / "model.onnx"
+#: Of weights in the graph.
+WEIGHTS_MIB = 16
 
 
 @pytest.fixture
