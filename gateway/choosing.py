@@ -45,7 +45,7 @@ class Choice:
         #: Versions that a worker has ready, oldest first.
         self.ready = [version for version in versions if self._summaries[version][0] == "ready"]
         open_ = [v for v in versions if v in want or (v in self.ready and v not in unloaded)]
-        named = [v for v in by_policy(versions, policy, failed=failed - unloaded) if v in open_]
+        named = by_policy([v for v in versions if v not in unloaded], policy, failed=failed)
         #: Versions that jobs are accepted for, oldest first.
         self.open = tuple(open_)
         #: Versions to weights of the jobs that ask for none; empty: there is no version for them.

@@ -39,7 +39,7 @@ def wanted(
     unloaded: Collection[str] = (),
     failed: Collection[str] = (),
 ) -> list[str]:
-    """The versions to serve, oldest first: the policy's and those `pinned`, without those `unloaded`."""
-    # A version that the operator took away makes no room for an older one.
-    chosen = {*by_policy(versions, policy, failed=set(failed).difference(unloaded)), *pinned}.difference(unloaded)
-    return [version for version in versions if version in chosen]
+    """The versions to serve, oldest first: the policy's and those `pinned`, as if those `unloaded` were not there."""
+    left = [version for version in versions if version not in unloaded]
+    chosen = {*by_policy(left, policy, failed=failed), *pinned}
+    return [version for version in left if version in chosen]

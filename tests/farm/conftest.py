@@ -38,7 +38,7 @@ def servers(folder: Path, repository: Path) -> Farm:
         "PENSTOCK_OBJECTS_URL": objects.url,
     }
     farm = Farm(folder, repository, services, urls)
-    farm.key = Access(farm.redis).create("acme", "tests")
+    farm.key = Access(farm.redis).create("acme", "tests", admin=True)
     return farm
 
 

@@ -88,8 +88,9 @@ def test_version_that_nobody_is_to_serve_takes_no_job() -> None:
 def test_unloaded_version_takes_no_job_at_once_though_it_still_is_ready() -> None:
     found = choice(wish=Deployment().unload("3"), v3="ready")
     assert found.find("3") is None
+    assert default(found) == "2"
     with pytest.raises(NotLoaded, match="an operator has unloaded"):
-        found.default(0.0)
+        choice(versions="3", wish=Deployment().unload("3"), v3="ready").default(0.0)
 
 
 @given(

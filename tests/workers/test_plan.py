@@ -65,7 +65,8 @@ def test_pinned_version_stays_beside_the_newest() -> None:
 
 def test_unloaded_version_is_drained_even_where_nothing_takes_its_place() -> None:
     assert told(plan([ONE], [Held(ONE)], unloaded={"1"})) == ([], ["1"], [])
-    assert told(plan([ONE, TWO], [Held(ONE), Held(TWO)], pinned={"1"}, unloaded={"2"})) == ([], ["2"], [])
+    assert told(plan([ONE, TWO], [Held(ONE), Held(TWO)], unloaded={"2"})) == ([], ["2"], [])
+    assert told(plan([ONE, TWO], [Held(TWO)], unloaded={"2"})) == (["1"], ["2"], [])
 
 
 def test_version_with_jobs_that_nobody_serves_is_begun_whatever_is_wanted() -> None:
