@@ -229,7 +229,7 @@ def models_check(settings: Settings, repository: Path | None, json_: bool) -> No
 @as_json
 @with_settings("models")
 def models_pack(settings: Settings, folder: Path, output: Path | None, version: str | None, json_: bool) -> None:
-    """Write a version of the model in FOLDER as one file, the same bytes each time."""
+    """Write a version of a model's FOLDER as one file, the same bytes each time."""
     import packages
 
     done = packages.pack(folder, output, version)
@@ -246,7 +246,7 @@ def models_pack(settings: Settings, folder: Path, output: Path | None, version: 
 @as_json
 @with_settings("models")
 def models_add(settings: Settings, package: str, version: str | None, json_: bool) -> None:
-    """Put a model into the repository: PACKAGE is a zip, a model's folder, https://… or s3://bucket/key."""
+    """Put a model into the repository: a zip, a folder, https:// or s3://."""
     import packages
 
     done = packages.add(settings, package, version, os.environ)
@@ -288,7 +288,7 @@ def models_init(
     inputs: tuple[str, ...],
     json_: bool,
 ) -> None:
-    """Make the model NAME from a bare file: its manifest is written from what the file says, and tried."""
+    """Make a model from a bare file: model.onnx, .pt2, .xml, .tflite."""
     from workers.adopting import adopt
 
     told = [port(text) for text in inputs]

@@ -4,6 +4,8 @@ import json
 import math
 import re
 
+import msgspec
+
 from models.describing import Description, Port
 from models.describing.trial import NUMBER, TEXT
 from models.filling import fill
@@ -33,7 +35,8 @@ example:
 def manifest(name: str, runtime: str, origin: str, description: Description) -> str:
     """The text of a `model.yaml`."""
     examples = zip(description.inputs, description.sizes, strict=True)
-    return TEMPLATE.format(
+    options = f"options: {json.dumps(description.options)}\n" if description.options else ""
+    text = TEMPLATE.format(
         origin=json.dumps(origin, ensure_ascii=False),
         name=name,
         runtime=runtime,
@@ -42,6 +45,7 @@ def manifest(name: str, runtime: str, origin: str, description: Description) -> 
         max_items=8 if rowed(description) else 1,
         example="\n".join(f"  {scalar(port.name)}: {example(port, shape)}" for port, shape in examples),
     )
+    return text + options
 
 
 def rowed(description: Description) -> bool:
@@ -55,7 +59,7 @@ def alone(description: Description) -> Description:
         Port(port.name, port.datatype, (sizes[0], *port.shape[1:]))
         for port, sizes in zip(description.inputs, description.sizes, strict=True)
     )
-    return Description(inputs, description.outputs, description.sizes, description.beside)
+    return msgspec.structs.replace(description, inputs=inputs)
 
 
 def tensor(port: Port) -> str:

@@ -32,6 +32,8 @@ class Description(msgspec.Struct, frozen=True):
     sizes: tuple[tuple[int, ...], ...]
     #: Further files that it reads, relative to the file's folder.
     beside: tuple[str, ...] = ()
+    #: The manifest's `options` without which its runtime would not take the file.
+    options: dict[str, bool] = {}
 
 
 class Refused(msgspec.Struct, frozen=True):

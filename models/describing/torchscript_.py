@@ -31,7 +31,7 @@ def describe(file: Path, told: Sequence[Port]) -> Description:
     # What is open in the outputs shows when what is open in the inputs changes.
     other = tensors(run(made(told, larger(told, found))))
     outputs = [open_axes(port(name, first[name]), other[name]) for name in first]
-    return Description(tuple(told), tuple(outputs), found)
+    return Description(tuple(told), tuple(outputs), found, options={"torchscript": True})
 
 
 def made(told: Sequence[Port], shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:

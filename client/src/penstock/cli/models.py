@@ -30,7 +30,7 @@ COLOURS = {
 OPERATOR = {
     "check": Entry("checkout:models check", "Read every manifest of a repository; exit 1 when one is broken."),
     "init": Entry("checkout:models init", "Make a model from a bare file: model.onnx, .pt2, .xml, .tflite."),
-    "pack": Entry("checkout:models pack", "Write a version of a model as one file, the same bytes each time."),
+    "pack": Entry("checkout:models pack", "Write a version of a model's FOLDER as one file, the same bytes each time."),
     "add": Entry("checkout:models add", "Put a model into the repository: a zip, a folder, https:// or s3://."),
 }
 
