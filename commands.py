@@ -308,5 +308,55 @@ def models_init(
     click.echo(f"  penstock models check {settings.models}")
 
 
+def counts(_ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
+    """`1,2,4` as numbers; raises BadParameter."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdecimal() and 0 < int(word) <= 65536 for word in words):
+        raise click.BadParameter(f"{text!r} must be positive numbers with commas between them, e.g. 1,2,4")
+    return list(dict.fromkeys(map(int, words)))
+
+
+@operator.command("tune")
+@click.argument("model")
+@click.option("--version", help="[default: the newest]")
+@click.option("--batch", "batches", default="1,2,4,8,16,32", show_default=True, callback=counts, help="Rows at once.")
+@click.option("--instances", default="", callback=counts, help="Executors.  [default: what the cores allow]")
+@click.option("--threads", default="", callback=counts, help="Threads of one.  [default: what the cores allow]")
+@click.option("--runtime", "runtimes", default="", help="Runtimes to compare, e.g. onnx,openvino.")
+@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(min=0.01), help="For each point.")
+@click.option("--target-ms", type=click.FloatRange(min=0, min_open=True), help="Best within this p99 of a batch.")
+@click.option("--device", default="", help="[default: cpu, or cuda:0 for a model of GPU pools alone]")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="[default: MODEL-tune.png]")
+@click.option("--no-plot", is_flag=True, help="Draw no picture.")
+@click.option("--write", is_flag=True, help="Put the best into the manifest.")
+@as_json
+@with_settings("tune")
+def tune(
+    settings: Settings,
+    model: str,
+    version: str | None,
+    runtimes: str,
+    plot: Path | None,
+    no_plot: bool,
+    write: bool,
+    json_: bool,
+    **how: Any,
+) -> None:
+    """Measure a model on this machine; find its best batch, instances and threads."""
+    from models.catalog import Catalog
+    from workers.tuning import command
+    from workers.tuning.run import plan
+
+    entry = Catalog.load(settings.models).get(model, version)
+    planned = plan(entry, runtimes=[word.strip() for word in runtimes.split(",") if word.strip()], **how)
+    picture = None if no_plot else plot or Path(f"{entry.manifest.name}-tune.png")
+    done = command.tune(entry, planned, picture=picture, save=write)
+    if json_:
+        click.echo(json.dumps(msgspec.to_builtins(done)))
+    else:
+        command.show(done)
+    sys.exit(130 if done.interrupted else 0 if done.best else 1)
+
+
 if __name__ == "__main__":
     operator()

@@ -1,7 +1,10 @@
 """Whether a model does on this machine what its manifest says: loaded and run as the farm does it."""
 
 import math
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,8 @@ class Prover:
         self.model, self.version = model, version
         self.objects_url = f"file://{(repository / '.objects').resolve()}"
         spec = wire.Spec(str(repository.resolve()), model, version, "cpu", self.objects_url)
-        self.executor = Executor(spec, threads=1)
+        with deaf():
+            self.executor = Executor(spec, threads=1)
         try:
             self.load_ms = self.executor.load().load_ms
         except BaseException:
@@ -75,6 +79,19 @@ class Prover:
             other, second = one, first
         together, _ = self.run([one, other])
         return like(together[0], first) and like(together[1], second)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Processes started within do not hear the terminal's Ctrl-C: this one ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def like(one: object, other: object) -> bool:
