@@ -19,13 +19,31 @@ class QueuePlace(msgspec.Struct, frozen=True):
     eta_s: float | None = None
 
 
-class Metrics(msgspec.Struct, frozen=True):
+class StepMetrics(msgspec.Struct, frozen=True):
+    """What one step of a pipeline took."""
+
+    name: str
+    model: str
+    version: str
+    #: Rows or items that were run.
+    items: int
+    #: Until the first of them began, and from then until the last was done.
+    queue_ms: float
+    compute_ms: float
+
+
+class Metrics(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the newest attempt took."""
 
     queue_ms: float
     compute_ms: float
     batch_size: int
     device: str
+    #: Of a pipeline, in the order they began.
+    steps: tuple[StepMetrics, ...] = ()
+
+
+_steps = msgspec.json.Decoder(tuple[StepMetrics, ...])
 
 
 class Urls(msgspec.Struct, frozen=True):
@@ -91,9 +109,13 @@ def render(
         error=None if job.error is None else msgspec.Raw(job.error),
         metadata=message.metadata,
         webhook_status=None if message.webhook is None else "pending",
-        metrics=Metrics(job.queue_ms, job.compute_ms, job.batch_size, job.device),
+        metrics=Metrics(job.queue_ms, job.compute_ms, job.batch_size, job.device, steps(job)),
         urls=Urls(own, own + "/result", own + "/events", own + "/cancel"),
     )
+
+
+def steps(job: Job) -> tuple[StepMetrics, ...]:
+    return _steps.decode(job.steps) if job.steps else ()
 
 
 def waiting(job: Job, message: Message, register: Register, position: int | None) -> tuple[str, QueuePlace]:

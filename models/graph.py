@@ -74,6 +74,8 @@ def complaints(manifest: Manifest) -> list[Complaint]:
     found: list[Complaint] = []
     if manifest.runtime != PIPELINE:
         found.append(("runtime", f"{manifest.runtime!r} is for models; a pipeline has none"))
+    if manifest.instances > 1:
+        found.append(("instances", "a pipeline has one process in each worker; give its models more"))
     if not manifest.rowed:
         found.append(("inputs", "a pipeline's shapes must all begin with -1, the row axis"))
     if not manifest.steps:

@@ -38,6 +38,21 @@ def measure(manifest: Manifest, inputs: Mapping[str, object]) -> Measure:
     return Measure(max(weights, default=0), ",".join(open_axes(tensor, inputs[tensor.name]) for tensor in shaped))
 
 
+def measure_rows(manifest: Manifest, batch: Mapping[str, Any]) -> Measure:
+    """As `measure`, of rows: numpy arrays, or lists of `str | bytes`."""
+    weights = [
+        weigh(weight, math.prod(batch[weight.input].shape[1:]))
+        if weight.unit == "elements"
+        else max(weigh(weight, units(weight, row)) for row in batch[weight.input])
+        for weight in manifest.weighed
+    ]
+    shapes = [
+        "x".join(str(n) for n, declared in zip(batch[t.name].shape[1:], t.shape[1:], strict=True) if declared == -1)
+        for t in manifest.shaped
+    ]
+    return Measure(max(weights, default=0), ",".join(shapes))
+
+
 def heaviest(weight: Weight, tensor: Tensor, value: object) -> int:
     """What the heaviest row of a JSON value weighs; 0 where nobody can tell."""
     if type(value) is dict and "object" in value:

@@ -1,6 +1,6 @@
 """A pipeline and the models of its steps, found in a repository. Light."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from errors import ManifestError
@@ -15,6 +15,21 @@ HANDLER = "handler.py"
 
 def version_of(step: Step) -> str | None:
     return None if step.version is None else str(step.version)
+
+
+def with_steps(names: Collection[str], models: Mapping[str, Sequence[Manifest]]) -> set[str]:
+    """The models named, and those of the steps of each that is a pipeline; `models` by name, every version's."""
+    named = [manifest for name in names for manifest in models.get(name, ())]
+    return {*names, *(step.model for manifest in named for step in manifest.steps)}
+
+
+def pinned(manifests: Iterable[Manifest]) -> dict[str, frozenset[str]]:
+    """The versions that steps of pipelines name, by model."""
+    found: dict[str, frozenset[str]] = {}
+    for step in (step for manifest in manifests for step in manifest.steps):
+        if version := version_of(step):
+            found[step.model] = found.get(step.model, frozenset()) | {version}
+    return found
 
 
 def graph(pipeline: Manifest, path: Path, find: Find) -> Graph:

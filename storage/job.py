@@ -98,6 +98,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     compute_ms: float = 0.0
     batch_size: int = 0
     device: str = ""
+    #: Of a pipeline: what its steps took, JSON.
+    steps: bytes = b""
 
     @property
     def terminal(self) -> bool:
@@ -135,5 +137,5 @@ READ: dict[str, Callable[[bytes], object]] = {
     "queued_ms": int, "started_ms": int, "completed_ms": int, "not_before_ms": int,
     "cancel_requested": _flag, "erased": _text, "expires_ms": int, "outputs": bytes,
     "outputs_key": _text, "error": bytes, "queue_ms": float, "compute_ms": float,
-    "batch_size": int, "device": _text,
+    "batch_size": int, "device": _text, "steps": bytes,
 }  # fmt: skip

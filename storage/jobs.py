@@ -51,6 +51,16 @@ class Verdict(StrEnum):
     LOST = "lost"
 
 
+class Standing(StrEnum):
+    """Whose a job is that somebody claimed."""
+
+    OURS = "ours"
+    #: Canceled meanwhile: whatever it comes to, that is its end.
+    CANCELED = "canceled"
+    #: Another attempt holds it, or it has ended.
+    LOST = "lost"
+
+
 class Claim(NamedTuple):
     verdict: Verdict
     token: int = 0
@@ -81,6 +91,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     compute_ms: float = 0.0
     failures: int = 0
     losses: int = 0
+    #: Of a pipeline: what its steps took, JSON.
+    steps: bytes = b""
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,6 +286,27 @@ class JobStore:
         ]
         with store_errors():
             return [answer.decode() for answer in self._scripts.run_all(calls)]
+
+    def note_steps(self, outcomes: Sequence[Outcome]) -> None:
+        """Note what the steps of pipelines' jobs took, where these attempts still hold them."""
+        calls = [Call("steps", (keys.job(one.id),), (one.token, one.steps)) for one in outcomes]
+        with store_errors():
+            self._scripts.run_all(calls)
+
+    def standing(self, held: Sequence[tuple[str, int]]) -> list[Standing]:
+        """Whether jobs that run, by id and token, are to go on; one round trip."""
+        with store_errors():
+            found = self._client.execute_all(
+                [("HMGET", keys.job(id), "status", "attempt", "cancel_requested") for id, _ in held]
+            )
+        return [
+            Standing.LOST
+            if status != b"running" or int(attempt or 0) != token
+            else Standing.CANCELED
+            if canceled == b"1"
+            else Standing.OURS
+            for (status, attempt, canceled), (_, token) in zip(found, held, strict=True)
+        ]
 
     # -- asked for by a client, or by time ----------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from models.arrays import Batch, decode
 from models.catalog import Catalog
 from models.ceiling import OPEN
 from models.loading import LoadedModel, load
+from models.manifest import Manifest
 from models.outputs import encode
 from models.running import Call, Spent
 from storage.objects import Objects, open_objects
@@ -87,7 +88,7 @@ def serve(pipe: Connection, model: LoadedModel, spec: wire.Spec) -> None:
 def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.Done:
     """One outcome for each job, in order; one job's bad input or output is its own."""
     started = time.perf_counter()
-    calls = [attempt(partial(read_call, model, item, objects)) for item in batch.items]
+    calls = [attempt(partial(read_call, model.manifest, item, objects)) for item in batch.items]
     good = [call for call in calls if isinstance(call, Call)]
     read = time.perf_counter()
     outcomes = iter(model.run(good)) if good else iter(())
@@ -122,10 +123,10 @@ def attempt(step: Callable[[], T]) -> T | PenstockError:
         return ModelError(f"{type(error).__name__}: {error}")
 
 
-def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
+def read_call(manifest: Manifest, item: wire.Item, objects: Objects) -> Call:
     """A job's inputs, references resolved; raises InvalidInput or ObjectsUnavailable."""
     if item.tensors is not None:
-        return Call(inputs_of(model.manifest, item.tensors), msgspec.json.decode(item.parameters))
+        return Call(inputs_of(manifest, item.tensors), msgspec.json.decode(item.parameters))
     message = messages.decode(item.body)
     try:
         inputs = msgspec.json.decode(message.inputs)
@@ -133,7 +134,7 @@ def read_call(model: LoadedModel, item: wire.Item, objects: Objects) -> Call:
         raise InvalidInput(f"the inputs are not JSON: {error}") from error
     if not isinstance(inputs, dict):
         raise InvalidInput("`inputs` must be an object that maps input names to values")
-    return Call(decode(model.manifest, inputs, partial(objects.read, max_bytes=MAX_INPUT_BYTES)), message.parameters)
+    return Call(decode(manifest, inputs, partial(objects.read, max_bytes=MAX_INPUT_BYTES)), message.parameters)
 
 
 def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:

@@ -1,13 +1,16 @@
 """Making a batch's jobs ours, just before they run."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from errors import WorkerLost
 from storage.jobs import Claim, JobStore, Verdict, Want
 from workers.commit import Committer, problem
 from workers.hands import Hands
 from workers.lane import Delivery
+from workers.stepping import StepEntry, jobs_of
 
+W = TypeVar("W", Delivery, Delivery | StepEntry)
 #: Workers that may die under a job before it fails.
 LOSSES_ALLOWED = 5
 
@@ -21,9 +24,9 @@ class Claimer:
         self._hands = hands
         self._device = device
 
-    def claim(self, batch: Sequence[Delivery]) -> list[Delivery]:
-        """The jobs that are to be run; the others are settled. Raises Stopped when the store stays away."""
-        fresh = [delivery for delivery in batch if delivery.claim is None]
+    def claim(self, batch: Sequence[W]) -> list[W]:
+        """What is to be run; other jobs are settled. Raises Stopped when the store stays away."""
+        fresh = [delivery for delivery in jobs_of(batch) if delivery.claim is None]
         claims = self._claims(fresh)
         missing = [d for d, claim in zip(fresh, claims, strict=True) if claim.verdict is Verdict.MISSING]
         if missing:
@@ -38,7 +41,7 @@ class Claimer:
                 # It has started in time, whatever comes now.
                 delivery.start_by_ms = 0
         self._hands.settle(delivery for delivery in fresh if delivery.claim is None)
-        return [delivery for delivery in batch if delivery.claim is not None]
+        return [work for work in batch if work.wanted]
 
     def _claims(self, deliveries: Sequence[Delivery]) -> list[Claim]:
         if not deliveries:

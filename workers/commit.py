@@ -43,7 +43,7 @@ def decide(
     if not result.error:
         return Outcome(
             id=message.id, queue=message.queue, token=claim.token, status=Status.SUCCEEDED,
-            outputs=result.outputs, outputs_key=result.outputs_key, compute_ms=compute_ms,
+            outputs=result.outputs, outputs_key=result.outputs_key, compute_ms=compute_ms, steps=result.steps,
         )  # fmt: skip
     failures = int(result.charged)
     if result.retryable and (not result.charged or claim.failures + 1 < message.max_attempts):
@@ -54,7 +54,7 @@ def decide(
         )  # fmt: skip
     return Outcome(
         id=message.id, queue=message.queue, token=claim.token, status=Status.FAILED,
-        error=result.error, compute_ms=compute_ms, failures=failures,
+        error=result.error, compute_ms=compute_ms, failures=failures, steps=result.steps,
     )  # fmt: skip
 
 
@@ -89,6 +89,8 @@ class Committer:
         ]
         outcomes = [one for one in decisions if isinstance(one, Outcome)]
         returns = [one for one in decisions if isinstance(one, Return)]
+        if stepped := [one for one in outcomes if one.steps]:
+            self.insist(lambda: self._jobs.note_steps(stepped))
         if outcomes:
             for outcome, stands in zip(outcomes, self.insist(lambda: self._jobs.finish_all(outcomes)), strict=True):
                 if stands == "stale":

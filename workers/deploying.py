@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from errors import StoreUnavailable
+from models import pipelines
 from models.catalog import Entry
 from models.policy import by_policy
 from models.repository import Repository
@@ -51,6 +52,9 @@ class Deployer:
         self._workers = workers
         self._clock_s = clock_s
         self._known: dict[str, Deployment] = {}
+        #: The models to serve, with those of their steps; and the versions that steps name, by model.
+        self._chosen: Collection[str] = models
+        self._pinned: Mapping[str, frozenset[str]] = {}
         #: Servings that are to end, by when they were last seen at work.
         self._busy_s: dict[Serving, float] = {}
 
@@ -73,7 +77,10 @@ class Deployer:
     def look(self) -> None:
         """Begin what is wanted and not there; drain, and in the end retire, what is there and not wanted."""
         catalog = self._repository.refresh()
+        manifests = {name: [entry.manifest for entry in entries] for name, entries in catalog.models.items()}
+        self._chosen = pipelines.with_steps(self._models, manifests)
         mine = {name: self._mine(name, entries) for name, entries in catalog.models.items()}
+        self._pinned = pipelines.pinned(entry.manifest for entries in mine.values() for entry in entries)
         held = self._held()
         try:
             self._known = self._deployments.all()
@@ -87,7 +94,7 @@ class Deployer:
 
     def _mine(self, name: str, entries: Sequence[Entry]) -> list[Entry]:
         """Those of a model's versions that this worker may serve."""
-        chosen = not self._models or name in self._models
+        chosen = not self._models or name in self._chosen
         return [entry for entry in entries if chosen and self._pool.pool in entry.manifest.pools]
 
     def _held(self) -> dict[str, list[Serving]]:
@@ -104,7 +111,7 @@ class Deployer:
         found = plan(
             entries,
             held,
-            pinned=deployment.pinned,
+            pinned=deployment.pinned | self._pinned.get(name, frozenset()),
             unloaded=deployment.unloaded,
             waiting=[version for model, version in waiting if model == name],
         )
@@ -151,6 +158,7 @@ class Deployer:
             entries = mine.get(name, [])
             versions = [entry.version for entry in entries]
             named = set(by_policy(versions, entries[-1].manifest.version_policy)) if entries else set()
+            named |= self._pinned.get(name, frozenset())
             if deployment := self._known.get(name):
                 named = (named | deployment.pinned).difference(deployment.unloaded)
             for version in {*versions, *(serving.entry.version for serving in held.get(name, ()))} - named:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from errors import JobFailure, OutOfMemory, TimedOut, WorkerLost
+from errors import JobFailure, ModelError, OutOfMemory, TimedOut, WorkerLost
 from models.manifest import Manifest
 from storage.jobs import wall_ms
 from storage.statistics import Recorder
@@ -24,6 +24,7 @@ from workers.executor import Executor, ExecutorDied, ExecutorHung, ExecutorOvers
 from workers.hands import Hands
 from workers.lane import Delivery
 from workers.pace import Pace
+from workers.stepping import StepEntry, Work, jobs_of, refuse_steps
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Shared(NamedTuple):
     """What the executors of one model have in common."""
 
     manifest: Manifest
-    batcher: Batcher[Delivery]
+    batcher: Batcher[Work]
     hands: Hands
     committer: Committer
     recorder: Recorder
@@ -48,7 +49,7 @@ class Shared(NamedTuple):
     #: Asks for acknowledgement of what is settled.
     flush: Callable[[], None]
     #: Told of each batch that was run.
-    ran: Callable[[Sequence[Delivery], wire.Done], None]
+    ran: Callable[[Sequence[Work], wire.Done], None]
     #: Told why an executor is to be replaced.
     lost: Callable[[str], None]
 
@@ -56,13 +57,13 @@ class Shared(NamedTuple):
 class Run:
     """A batch on its way through the executor."""
 
-    def __init__(self, batch: list[Delivery], limit_s: float) -> None:
+    def __init__(self, batch: list[Work], limit_s: float) -> None:
         self.batch = batch
-        self.items = [wire.Item(d.message.id, d.claim.token if d.claim else 0, d.body) for d in batch]
-        self.rows = sum(delivery.rows for delivery in batch)
+        self.items = [work.item() for work in batch]
+        self.rows = sum(work.rows for work in batch)
         # The longest of the batch: a job with little patience must not take its neighbours' executor from them. One
         # that hangs runs again alone, under its own limit.
-        self.timeout_s = max(min(delivery.message.timeout_s or limit_s, limit_s) for delivery in batch)
+        self.timeout_s = max(min(work.timeout_s or limit_s, limit_s) for work in batch)
         self.sent = False
         #: When the executor could begin with it, monotonic seconds and wall clock.
         self.begun_s = 0.0
@@ -78,7 +79,7 @@ class Run:
 
     @property
     def bytes(self) -> int:
-        return sum(len(item.body) for item in self.items)
+        return sum(map(wire.length, self.items))
 
 
 class Dispatcher:
@@ -104,14 +105,14 @@ class Dispatcher:
             if run is not None:
                 alive = self._attempt(run)
 
-    def _prepare(self, batch: list[Delivery]) -> Run | None:
+    def _prepare(self, batch: list[Work]) -> Run | None:
         """Claim a batch; None where nothing of it is to be run."""
         if not batch:
             return None
         try:
             mine = self._claimer.claim(batch)
         except Stopped:
-            self._shared.hands.leave(batch)
+            self._leave(batch)
             return None
         # Whatever else it is, it is this batch's: the thread goes on, and one bad job takes no other along.
         except Exception:
@@ -208,51 +209,62 @@ class Dispatcher:
             self._commit(run.batch, [verdict], compute_ms=0.0)
 
     def _give_back_ahead(self) -> None:
-        if self._ahead is not None and not self._shared.batcher.put_back([(d.lane.name, d) for d in self._ahead.batch]):
-            self._shared.hands.leave(self._ahead.batch)
+        if self._ahead is not None and not self._shared.batcher.put_back([(d.lane_name, d) for d in self._ahead.batch]):
+            self._leave(self._ahead.batch)
         self._ahead = None
 
-    def _again_alone(self, batch: list[Delivery]) -> None:
+    def _again_alone(self, batch: list[Work]) -> None:
         if not self._shared.batcher.put_alone(batch):
-            self._shared.hands.leave(batch)
+            self._leave(batch)
 
-    def _commit(self, batch: list[Delivery], results: Sequence[wire.Result], *, compute_ms: float) -> None:
-        held = [(d.message, d.claim) for d in batch if d.claim is not None]
+    def _leave(self, batch: list[Work]) -> None:
+        """Nothing is run here any more."""
+        self._shared.hands.leave(refuse_steps(batch))
+
+    def _commit(self, batch: list[Work], results: Sequence[wire.Result], *, compute_ms: float) -> None:
+        for work, result in zip(batch, results, strict=True):
+            if isinstance(work, StepEntry):
+                work.end(result, compute_ms=compute_ms)
+        ours = [(work, result) for work, result in zip(batch, results, strict=True) if isinstance(work, Delivery)]
+        jobs = [job for job, _ in ours]
+        held = [(job.message, job.claim) for job in jobs if job.claim is not None]
         try:
-            self._shared.committer.commit(held, results, compute_ms=compute_ms)
+            self._shared.committer.commit(held, [result for _, result in ours], compute_ms=compute_ms)
         except Stopped:
-            self._shared.hands.leave(batch)
+            self._shared.hands.leave(jobs)
             return
         except Exception:
-            log.exception("batch could not be committed", extra=self._about(batch))
-            self._blame(batch)
+            log.exception("batch could not be committed", extra=self._about(jobs))
+            self._blame([*jobs])
         else:
-            self._shared.hands.settle(batch)
+            self._shared.hands.settle(jobs)
         finally:
             self._shared.flush()
 
-    def _blame(self, batch: list[Delivery]) -> None:
+    def _blame(self, batch: list[Work]) -> None:
         """Find the job that cannot be handled: each runs again alone, and the one that fails alone is dropped."""
         if len(batch) > 1:
             self._again_alone(batch)
             return
-        for delivery in batch:
-            log.error("job dropped", extra={"job": delivery.message.id})
-        self._shared.hands.settle(batch)
+        for work in batch:
+            log.error("job dropped", extra={"job": work.id})
+            if isinstance(work, StepEntry):
+                work.end(failed(ModelError("the worker could not handle it")), compute_ms=0.0)
+        self._shared.hands.settle(jobs_of(batch))
         self._shared.flush()
 
     def _count(self, run: Run, done: wire.Done, *, commit_ms: float) -> None:
         self._shared.recorder.add_batch(
             rows=run.rows,
-            queue_ms=[max(0, run.begun_ms - (d.message.created_ms or d.seen_ms)) for d in run.batch],
+            queue_ms=[max(0, run.begun_ms - work.since_ms) for work in run.batch],
             stages_ms={
                 "decode": done.decode_ms, "compute": done.compute_ms, "encode": done.encode_ms, "commit": commit_ms,
             },
         )  # fmt: skip
         self._shared.ran(run.batch, done)
 
-    def _about(self, batch: Sequence[Delivery], **fields: object) -> dict[str, object]:
-        return {"model": self._shared.manifest.name, "jobs": [d.message.id for d in batch], **fields}
+    def _about(self, batch: Sequence[Work], **fields: object) -> dict[str, object]:
+        return {"model": self._shared.manifest.name, "jobs": [work.id for work in batch], **fields}
 
 
 def verdict_on(error: ExecutorDied) -> JobFailure:

@@ -40,6 +40,9 @@ class ExecutorOversized(ExecutorDied):
 class Executor:
     """Starts its process when made; `load` waits until it is ready."""
 
+    #: The module that the process runs.
+    program = "workers.child"
+
     def __init__(self, spec: wire.Spec, *, threads: int, memory_mb: int | None = None) -> None:
         ours, theirs = socket.socketpair()
         self._pipe = Connection(ours.detach())
@@ -48,7 +51,7 @@ class Executor:
         self._poll.register(self._pipe, select.POLLIN)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workers.child", str(theirs.fileno())],
+                [sys.executable, "-m", self.program, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 cwd=ROOT,
                 env=child_environment(spec.device, threads, os.environ),

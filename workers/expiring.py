@@ -10,6 +10,7 @@ from storage.jobs import JobStore, wall_ms
 from workers.batcher import Batcher
 from workers.hands import Hands
 from workers.lane import Delivery
+from workers.stepping import Work, jobs_of
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +18,18 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 
 
-def expire_late(batcher: Batcher[Delivery], hands: Hands, jobs: JobStore, *, now_ms: int) -> bool:
+def expire_late(batcher: Batcher[Work], hands: Hands, jobs: JobStore, *, now_ms: int) -> bool:
     """Expire the waiting jobs whose time to start has passed, and settle them; whether there were any.
 
     The record has the last word: a retry may have given the job more time, and one that has started was in time
     however often it runs again. Raises StoreUnavailable; then they are late still at the next look.
     """
-    late = batcher.late(now_ms)
+    late = jobs_of(batcher.late(now_ms))
     if not late:
         return False
     over = {id(delivery) for delivery, job in zip(late, records(jobs, late), strict=True) if ends(delivery, job, jobs)}
     # One that was taken meanwhile is settled by its claim.
-    hands.settle(batcher.discard(lambda delivery: id(delivery) in over))
+    hands.settle(jobs_of(batcher.discard(lambda work: id(work) in over)))
     return bool(over)
 
 
@@ -58,7 +59,7 @@ class Expiry:
 
     def __init__(
         self,
-        batchers: Callable[[], Sequence[tuple[Batcher[Delivery], Hands]]],
+        batchers: Callable[[], Sequence[tuple[Batcher[Work], Hands]]],
         jobs: JobStore,
         *,
         flush: Callable[[], None],

@@ -11,6 +11,7 @@ from errors import PenstockError
 from storage.jobs import Claim, wall_ms
 from tasks import message as messages
 from tasks.message import Message
+from workers import wire
 from workers.acks import Ledger
 from workers.batcher import likeness
 
@@ -42,6 +43,31 @@ class Delivery:
         self.claim: Claim | None = None
         #: Executors that died while they ran this job alone.
         self.deaths = 0
+
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+    @property
+    def lane_name(self) -> str:
+        return self.lane.name
+
+    @property
+    def since_ms(self) -> int:
+        """When the job was submitted, as far as is known."""
+        return self.message.created_ms or self.seen_ms
+
+    @property
+    def timeout_s(self) -> float | None:
+        return self.message.timeout_s
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the job is ours to run."""
+        return self.claim is not None
+
+    def item(self) -> wire.Item:
+        return wire.Item(self.id, self.claim.token if self.claim else 0, self.body)
 
 
 class Lane:

@@ -6,15 +6,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from errors import PenstockError, StoreUnavailable
-from models.catalog import Entry
+from models.catalog import Entry, age
 from storage.jobs import JobStore, wall_ms
 from storage.statistics import Recorder
 from storage.workers import Workers, WorkerStatus
 from workers.expiring import Expiry
 from workers.lane import Delivery
+from workers.pipelining import PipelineServing
 from workers.serving import Serving
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,8 @@ class Pool:
 
     def add(self, entry: Entry) -> None:
         """Serve one version more: it loads beside the others."""
-        serving = Serving(
+        kind = Serving if entry.manifest.kind == "model" else partial(PipelineServing, find=self.find)
+        serving = kind(
             entry,
             pool=self.pool,
             devices=self._devices(entry),
@@ -102,6 +105,13 @@ class Pool:
                 serving.start()
         self.on_added(serving)
         self._beat_now.set()
+
+    def find(self, model: str, version: str) -> Serving | None:
+        """The serving of a model in one version, or (empty) in the newest that can be asked."""
+        found = [
+            one for one in self.servings if one.entry.manifest.name == model and version in ("", one.entry.version)
+        ]
+        return max(found, key=lambda one: (one.ready, not one.draining, age(one.entry.version)), default=None)
 
     def drain(self, serving: Serving, *, wanted: bool = False) -> None:
         """Say that a version is no longer to be asked for, or is again; it goes on as before."""
@@ -126,7 +136,9 @@ class Pool:
         with self._guard:
             self.stopping.set()
         self._beat_now.set()
-        return self.disclaimed([(serving, serving.stop_taking()) for serving in self.servings])
+        # Pipelines first: the steps that their models give up are not to be run elsewhere.
+        ordered = sorted(self.servings, key=lambda serving: serving.entry.manifest.kind == "model")
+        return self.disclaimed([(serving, serving.stop_taking()) for serving in ordered])
 
     def finish_batches(self, tick: Callable[[], None]) -> list[Delivery]:
         """Wait for the batches that run, calling `tick` now and then; returns those that got no outcome."""

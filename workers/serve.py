@@ -55,7 +55,9 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     jobs, workers = JobStore(redis), Workers(redis)
     served = Pool(
         pool=pool,
-        devices=lambda entry: devices(pool, entry.manifest.instances, gpus),
+        devices=lambda entry: (
+            devices(pool, entry.manifest.instances, gpus) if entry.manifest.kind == "model" else ["cpu:0"]
+        ),
         repository=settings.models.resolve(),
         objects_url=settings.objects,
         cache=str(settings.data.resolve() / "cache"),

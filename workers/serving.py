@@ -21,6 +21,7 @@ from workers.executor import Executor
 from workers.hands import Hands
 from workers.lane import Delivery, Lane
 from workers.sizing import Sizing
+from workers.stepping import StepEntry, Work, jobs_of, refuse_steps
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Serving:
         self.queues = [queue_name(pool, entry.manifest.name, entry.version, lane) for lane in LANES]
         batching = entry.manifest.batching
         self.prefetch = min(PREFETCH_MOST, 2 * batching.max_items * len(devices))
-        self.batcher: Batcher[Delivery] = Batcher(
+        self.batcher: Batcher[Work] = Batcher(
             Limits(batching.max_items, batching.max_wait_ms / 1000, batching.max_weight or sys.maxsize)
         )
         self._sizing = Sizing(self.batcher, target_ms=batching.target_ms)
@@ -73,6 +74,7 @@ class Serving:
         self._stopping = stopping
         self._changed = changed
         self._guard = threading.Lock()
+        self._closed = False
         self._ready = 0
         self._reason = ""
         #: No job is accepted for it any more; those that were are run.
@@ -146,20 +148,32 @@ class Serving:
             delivery.likeness = likeness("", delivery.weight)
         self.batcher.put(delivery.lane.name, delivery)
 
+    def enter(self, lane: str, step: StepEntry) -> bool:
+        """Take a step of a pipeline's job in, from any thread; False where no more is taken."""
+        step.lane_name = lane
+        if self._reshapes:
+            step.likeness = likeness("", step.call.weight)
+        with self._guard:
+            if not self._closed:
+                self.batcher.put(lane, step)
+            return not self._closed
+
     def forget_dead_lanes(self) -> None:
         """The connection was lost: what waited here will be delivered again; what we claimed goes on."""
-        self.hands.let_go(self.batcher.discard(lambda one: one.claim is None and not one.lane.alive))
+        self.hands.let_go(jobs_of(self.batcher.discard(lost)))
 
     def release(self) -> list[Delivery]:
         """Let go of the jobs that wait, while no executor can be had for them; returns them."""
-        waiting = self.batcher.empty()
+        waiting = refuse_steps(self.batcher.empty())
         self.hands.let_go(waiting)
         return waiting
 
     def stop_taking(self) -> list[Delivery]:
-        """Start no more batches; returns the jobs that waited."""
+        """Start no more batches; returns the jobs that waited. Pipelines take their steps elsewhere."""
         self._stopping.set()
-        waiting = self.batcher.close()
+        with self._guard:
+            self._closed = True
+        waiting = refuse_steps(self.batcher.close())
         self.hands.let_go(waiting)
         return waiting
 
@@ -201,10 +215,14 @@ class Serving:
             self._count_ready(+1)
             claimer = Claimer(self._jobs, self._shared.committer, self.hands, device=device)
             try:
-                Dispatcher(executor, claimer, self._shared).work()
+                self._work(executor, claimer)
             finally:
                 executor.stop()
                 self._count_ready(-1)
+
+    def _work(self, executor: Executor, claimer: Claimer) -> None:
+        """Run what comes until the worker stops or the executor is gone."""
+        Dispatcher(executor, claimer, self._shared).work()
 
     def _start(self, spec: wire.Spec) -> Executor:
         """An executor that is ready; raises LoadError, or OSError where no process can be had."""
@@ -227,7 +245,7 @@ class Serving:
                 self._reason = ""
         self._changed(self)
 
-    def _count(self, batch: Sequence[Delivery], done: wire.Done) -> None:
+    def _count(self, batch: Sequence[Work], done: wire.Done) -> None:
         with self._guard:
             self._rows += sum(delivery.rows for delivery in batch)
             self._busy_ms += done.busy_ms
@@ -238,6 +256,11 @@ class Serving:
         with self._guard:
             self._restarts += 1
             self._restart_reason = reason
+
+
+def lost(work: Work) -> bool:
+    """Whether a job that waits will be delivered again."""
+    return isinstance(work, Delivery) and work.claim is None and not work.lane.alive
 
 
 def open_lanes(serving: Serving, connection: object, *, amqp: bool, name: str) -> list[Lane]:

@@ -79,6 +79,12 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     raw: bool = False
 
 
+def length(item: Item) -> int:
+    """Bytes of an item on the pipe, about; what lies in shared memory is not among them."""
+    inline = sum(len(tensor.data) for tensor in item.tensors.tensors) if item.tensors else 0
+    return len(item.body) + len(item.parameters) + inline
+
+
 class Batch(msgspec.Struct, frozen=True):
     items: list[Item]
 
@@ -95,6 +101,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool = False
     #: Whether the attempt counts against the job's `max_attempts`.
     charged: bool = True
+    #: Of a pipeline: what its steps took, JSON.
+    steps: bytes = b""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -21,6 +21,7 @@ def test_public_names_are_these_and_no_others() -> None:
         "ModelVersion",
         "Penstock",
         "QueuePlace",
+        "StepMetrics",
         "StoredObject",
         "Submission",
         "Tensor",

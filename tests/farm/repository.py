@@ -64,11 +64,14 @@ class Model:
             if verb == "count":  # notes each run, so that a test can see how often there was one
                 with open(rest, "a") as book:
                     book.write("x")
-            if verb == "wait":  # until a file is there, so that a test decides when
+            if verb == "hold":  # as `wait`, and says so
+                with open(rest + ".began", "a") as book:
+                    book.write("x")
+            if verb in ("wait", "hold"):  # until a file is there, so that a test decides when
                 while not pathlib.Path(rest).exists():
                     time.sleep(0.005)
-        return {"did": [InvalidInput("no such thing") if w == "invalid" else "x" * 100_000 if w == "big" else w
-                        for w in words]}
+        special = {"invalid": InvalidInput("no such thing"), "big": "x" * 100_000, "company": "|".join(words)}
+        return {"did": [special.get(word, word) for word in words]}
 """
 
 PICTURE = """\
@@ -104,6 +107,43 @@ class Model:
         return {"size": batch["image"]}
 """
 
+WORDS = """\
+name: words
+runtime: python
+inputs: [{name: text, datatype: BYTES, shape: [-1]}]
+outputs: [{name: words, datatype: BYTES, shape: [-1, -1]}, {name: wanted, datatype: BOOL, shape: [-1, -1]}]
+"""
+
+WORDS_HANDLER = """\
+class Model:
+    def load(self, device):
+        pass
+
+    def predict(self, batch):
+        rows = [text.split(";") for text in batch["text"]]
+        return {"words": rows, "wanted": [[not word.startswith("skip") for word in words] for words in rows]}
+"""
+
+#: In series and side by side: the text's words, each run by `trouble`; and two runs more, one after the other.
+PHRASES = """\
+name: phrases
+kind: pipeline
+inputs: [{name: text, datatype: BYTES, shape: [-1]}, {name: aside, datatype: BYTES, shape: [-1]}]
+outputs: [{name: did, datatype: BYTES, shape: [-1, -1]}, {name: last, datatype: BYTES, shape: [-1]}]
+limits: {timeout_s: 30}
+steps:
+  - {name: split, model: words, inputs: {text: inputs.text}}
+  - name: each
+    model: trouble
+    inputs: {do: split.words}
+    for_each: split.words
+    when: split.wanted
+    otherwise: {did: skipped}
+  - {name: aside, model: trouble, inputs: {do: inputs.aside}}
+  - {name: last, model: trouble, version: 1, inputs: {do: aside.did}}
+results: {did: each.did, last: last.did}
+"""
+
 BROKEN = """\
 name: broken
 runtime: python
@@ -118,9 +158,12 @@ def build(folder: Path) -> Path:
         ("echo", ECHO, ECHO_HANDLER),
         ("trouble", TROUBLE, TROUBLE_HANDLER),
         ("picture", PICTURE, PICTURE_HANDLER),
+        ("words", WORDS, WORDS_HANDLER),
+        ("phrases", PHRASES, ""),
         ("broken", BROKEN, ""),
     ):
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "model.yaml").write_text(manifest)
-        (folder / name / "handler.py").write_text(handler)
+        if handler:
+            (folder / name / "handler.py").write_text(handler)
     return folder

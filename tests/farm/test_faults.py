@@ -51,7 +51,7 @@ def test_job_whose_message_was_lost_is_published_anew(farm: Farm) -> None:
 def test_executors_end_with_their_worker(farm: Farm) -> None:
     worker = psutil.Process(farm.processes["worker-cpu"].pid)
     executors = worker.children(recursive=True)
-    assert len(executors) == 3
+    assert len(executors) == 5
     farm.kill("worker-cpu")
     _gone, alive = psutil.wait_procs(executors, timeout=10)
     assert not alive

@@ -145,11 +145,13 @@ def test_pipeline_of_pipelines_is_refused(tmp_path: Path) -> None:
 def test_pipeline_is_served_once_the_model_of_its_step_has_come(tmp_path: Path) -> None:
     write(tmp_path, FIND, name="find")
     write(tmp_path, PIPELINE, name="pages")
-    repository = Repository(tmp_path)
+    now_s = [0.0]
+    repository = Repository(tmp_path, clock_s=lambda: now_s[0])
     assert [item.name for item in repository.catalog.broken] == ["pages"]
     write(tmp_path, READ, name="read")
-    # What comes is served when it looked the same twice.
+    # What comes is served when it has looked the same for a while.
     repository.refresh()
+    now_s[0] += 10
     catalog = repository.refresh()
     assert not catalog.broken
     assert catalog.get("pages").version == "1"

@@ -13,6 +13,7 @@ from workers.batcher import Batcher, Limits
 from workers.expiring import expire_late
 from workers.hands import Hands
 from workers.lane import Delivery, Lane
+from workers.stepping import Work, jobs_of
 
 START_MS = 1_000_000
 
@@ -52,7 +53,7 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def batcher() -> Batcher[Delivery]:
+def batcher() -> Batcher[Work]:
     return Batcher(Limits(8))
 
 
@@ -81,7 +82,7 @@ def claim(jobs: JobStore, one: Delivery, *, redelivered: bool = False) -> Any:
 
 
 def test_late_job_expires_while_it_waits_and_its_message_goes(
-    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Delivery]
+    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Work]
 ) -> None:
     for tag, fields in ((1, {"queue_ttl_s": 2}), (2, {"deadline": "1970-01-01T00:16:43Z"}), (3, {})):
         body = {"v": 1, "id": f"job_{tag}", "model": "echo", "version": "1", "inputs": {}, "created_ms": START_MS}
@@ -95,11 +96,11 @@ def test_late_job_expires_while_it_waits_and_its_message_goes(
     clock.ms = START_MS + 3001
     assert expire_late(batcher, Hands(), jobs, now_ms=clock.ms)
     assert (desk.settled, status(jobs, 2)) == ([1, 2], Status.EXPIRED)
-    assert [one.tag for one in batcher.take()] == [3]
+    assert [one.tag for one in jobs_of(batcher.take())] == [3]
 
 
 def test_pushed_job_without_a_record_expires_too(
-    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Delivery]
+    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Work]
 ) -> None:
     batcher.put("normal", delivery(desk, 1, queue_ttl_s=1))
     clock.ms += 1001
@@ -108,7 +109,7 @@ def test_pushed_job_without_a_record_expires_too(
 
 
 def test_job_that_was_canceled_meanwhile_is_let_go(
-    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Delivery]
+    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Work]
 ) -> None:
     batcher.put("normal", accept(jobs, delivery(desk, 1, queue_ttl_s=1)))
     job = jobs.get("job_1")
@@ -120,7 +121,7 @@ def test_job_that_was_canceled_meanwhile_is_let_go(
 
 
 def test_job_that_had_started_in_time_is_run_however_late(
-    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Delivery]
+    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Work]
 ) -> None:
     one = accept(jobs, delivery(desk, 1, queue_ttl_s=1))
     assert claim(jobs, one).verdict == "run"
@@ -132,7 +133,7 @@ def test_job_that_had_started_in_time_is_run_however_late(
 
 
 def test_job_that_a_client_retried_has_the_time_its_record_says(
-    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Delivery]
+    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Work]
 ) -> None:
     one = accept(jobs, delivery(desk, 1, queue_ttl_s=1))
     clock.ms += 1001
@@ -148,7 +149,7 @@ def test_job_that_a_client_retried_has_the_time_its_record_says(
 
 
 def test_job_that_was_taken_meanwhile_is_left_to_its_claim(
-    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Delivery]
+    jobs: JobStore, clock: Clock, desk: Desk, batcher: Batcher[Work]
 ) -> None:
     one = accept(jobs, delivery(desk, 1, queue_ttl_s=1))
     batcher.put("normal", one)

@@ -49,7 +49,7 @@ from penstock.errors import (
     WorkerLost,
     WrongMoment,
 )
-from penstock.job import Job, JobMetrics, QueuePlace
+from penstock.job import Job, JobMetrics, QueuePlace, StepMetrics
 from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
 from penstock.submission import Submission
@@ -91,6 +91,7 @@ __all__ = [
     "QueuePlace",
     "QuotaExceeded",
     "ResultExpired",
+    "StepMetrics",
     "StillRunning",
     "StoreUnavailable",
     "StoredObject",

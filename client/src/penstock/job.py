@@ -26,6 +26,20 @@ class QueuePlace:
 
 
 @dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """What one step of a pipeline took."""
+
+    name: str
+    model: str
+    version: str = ""
+    #: Rows or items that were run.
+    items: int = 0
+    #: Milliseconds until the first of them began, and from then until the last was done.
+    queue_ms: float = 0.0
+    compute_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class JobMetrics:
     """What the job's last attempt cost."""
 
@@ -36,6 +50,8 @@ class JobMetrics:
     #: Jobs or rows that shared the model call.
     batch_size: int = 0
     device: str | None = None
+    #: Of a pipeline, in the order they began.
+    steps: tuple[StepMetrics, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +111,9 @@ class Job:
         if "queue" in values:
             values["queue"] = QueuePlace(**known(QueuePlace, values["queue"]))
         if "metrics" in values:
-            values["metrics"] = JobMetrics(**known(JobMetrics, values["metrics"]))
+            metrics = known(JobMetrics, values["metrics"])
+            metrics["steps"] = tuple(StepMetrics(**known(StepMetrics, one)) for one in metrics.get("steps", ()))
+            values["metrics"] = JobMetrics(**metrics)
         if "error" in values:
             values["error"] = job_failure(values["error"], job_id=data["id"])
         return cls(**values | {"raw": data})

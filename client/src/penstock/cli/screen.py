@@ -92,6 +92,9 @@ def life(job: Job) -> Iterable[tuple[str, str | Text]]:
         yield "queue", f"{job.metrics.queue_ms:g} ms"
     if job.done and job.started_at:
         yield "compute", f"{job.metrics.compute_ms:g} ms on {job.metrics.device}, batch of {job.metrics.batch_size}"
+    for step in job.metrics.steps:
+        times = f"queue {step.queue_ms:g} ms, compute {step.compute_ms:g} ms"
+        yield f"  {step.name}", f"{times}, {step.items} of {step.model}@{step.version}"
     if job.attempt > 1:
         yield "attempt", str(job.attempt)
     if job.created_at:
