@@ -1,9 +1,9 @@
 """Build the example models into a model repository: `python -m models.build [--into repository] [names…]`.
 
 An example is a folder of `models/examples`: its `model.yaml` and handler are copied, its `build.py`,
-if it has one, fills the version's folder. A model is built beside its place and moved there when it
-is whole; one whose sources have not changed is left as it is, and so is a folder that was not built
-here.
+if it has one, fills the version's folder. With a pipeline come the models of its steps. A model is
+built beside its place and moved there when it is whole; one whose sources have not changed is left
+as it is, and so is a folder that was not built here.
 """
 
 import fcntl
@@ -12,14 +12,15 @@ import importlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from errors import OperatorError
-from models import reading
+from models import pipelines, reading
+from models.manifest import Manifest
 from models.wheels import Wheels
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -34,17 +35,23 @@ STAMP = ".built-from"
 @click.argument("names", nargs=-1)
 def main(into: Path, cache: Path, names: tuple[str, ...]) -> None:
     """Build the example models NAMES, all by default."""
-    known = sorted(path.name for path in EXAMPLES.iterdir() if (path / reading.FILE).is_file())
+    known = {path.name: reading.read(path) for path in sorted(EXAMPLES.iterdir()) if (path / reading.FILE).is_file()}
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(f"no example {unknown[0]!r}; there are {', '.join(known)}")
     into.mkdir(parents=True, exist_ok=True)
     try:
         with alone(into):
-            for name in names or known:
+            for name in chosen(names or tuple(known), known):
                 build(name, into, Wheels(cache))
     except OperatorError as error:
         print(f"error: {error.detail}", file=sys.stderr)
         sys.exit(1)
+
+
+def chosen(names: Collection[str], known: Mapping[str, Manifest]) -> list[str]:
+    """The examples to build, pipelines after the models of their steps: they are served once these are there."""
+    found = pipelines.with_steps(names, {name: [manifest] for name, manifest in known.items()})
+    return sorted(found, key=lambda name: (known[name].kind == "pipeline", name))
 
 
 def build(name: str, into: Path, wheels: Wheels) -> None:
@@ -110,7 +117,7 @@ def alone(into: Path) -> Iterator[None]:
 
 
 def say(name: str, words: str) -> None:
-    print(f"{name:<8} {words}", flush=True)
+    print(f"{name:<10} {words}", flush=True)
 
 
 if __name__ == "__main__":

