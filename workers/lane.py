@@ -14,6 +14,7 @@ from tasks.message import Message
 from workers import wire
 from workers.acks import Ledger
 from workers.batcher import likeness
+from workers.intake import Inlet
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Lane:
         self.alive = True
         self._amqp = amqp
         self._channel = connection.channel()
+        self._inlets = getattr(connection.connection, "inlets", None)
         #: Names this consumer, and with a delivery's tag the delivery, in the whole farm and for ever.
         self.consumer = f"{consumer}/{uuid.uuid4().hex[:8]}"
         self._guard = threading.Lock()
@@ -97,22 +99,27 @@ class Lane:
     ) -> None:
         """Begin; each message that can be read goes to `on_delivery`, each that cannot to `on_refused`."""
 
-        def receive(raw: Any) -> None:
-            body = raw.body if isinstance(raw.body, bytes) else raw.body.encode()
+        def receive(tag: Any, redelivered: bool, body: bytes) -> None:
             with self._guard:
-                self._hold(raw.delivery_tag)
+                self._hold(tag)
             try:
                 message = messages.decode(body)
                 if message.queue != self.queue:
                     raise messages.wrong_queue(message, self.queue)
             except PenstockError as error:
                 on_refused(body, error)
-                self.settle(raw.delivery_tag)
+                self.settle(tag)
                 return
-            again = raw.delivery_info.get("redelivered") or (raw.headers or {}).get("redelivered")
-            on_delivery(Delivery(self, raw.delivery_tag, body, message, redelivered=bool(again)))
+            on_delivery(Delivery(self, tag, body, message, redelivered=redelivered))
 
-        self._channel.basic_consume(self.queue, no_ack=False, callback=receive, consumer_tag=self.consumer)
+        def unwrap(raw: Any) -> None:
+            body = raw.body if isinstance(raw.body, bytes) else raw.body.encode()
+            again = raw.delivery_info.get("redelivered") or (raw.headers or {}).get("redelivered")
+            receive(raw.delivery_tag, bool(again), body)
+
+        if self._inlets is not None:
+            self._inlets[self._channel.channel_id] = Inlet(receive)
+        self._channel.basic_consume(self.queue, no_ack=False, callback=unwrap, consumer_tag=self.consumer)
 
     def _hold(self, tag: Any) -> None:
         if self._amqp:
@@ -175,7 +182,10 @@ class Lane:
         """Close the channel, whose connection goes on; on the event loop's thread only."""
         if self.alive:
             self.alive = False
+            number = self._channel.channel_id
             self._channel.close()
+            if self._inlets is not None:
+                self._inlets.pop(number, None)
 
     def close(self) -> None:
         """Forget the channel (its connection is gone, or is about to be closed)."""

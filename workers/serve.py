@@ -16,6 +16,7 @@ from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
 from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
+from workers.intake import TRANSPORT
 from workers.pool import Pool
 from workers.step import Lanes, lanes_step
 
@@ -66,6 +67,8 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     )
     deployer = Deployer(served, repository, models=models, deployments=Deployments(redis), jobs=jobs, workers=workers)
     app = make_app(settings)
+    if settings.queue_url.startswith("amqp://"):
+        app.conf.broker_transport = TRANSPORT
     app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
     deployer.start()
     run_worker(app, name=served.name, queue=WORKER_QUEUE)
