@@ -26,7 +26,8 @@ from settings import Settings
 from storage.connection import connect
 from storage.jobs import JobStore
 from tasks.message import LANES, VERSION, Message, new_id, queue_name
-from tasks.publisher import Outgoing, Publisher
+from tasks.publisher import Publisher
+from tasks.ticket import Outgoing
 
 #: Of the servers that the worker is given, the variables that name them.
 URLS = ("PENSTOCK_BROKER_URL", "PENSTOCK_REDIS_URL", "PENSTOCK_OBJECTS_URL")

@@ -15,7 +15,8 @@ from gateway.suspending import Signal
 from storage.job import NewJob
 from storage.jobs import Creation, JobStore
 from tasks.message import Message
-from tasks.publisher import Outgoing, Publisher, Ticket
+from tasks.publisher import Publisher
+from tasks.ticket import Outgoing, Ticket
 
 #: Records made in one round trip.
 GROUP = 128

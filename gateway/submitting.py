@@ -24,7 +24,8 @@ from models.signature import check, measure
 from storage.job import Job, Status
 from storage.jobs import Creation, JobStore
 from tasks.message import VERSION, Message, Webhook, decode, new_id
-from tasks.publisher import Outgoing, Publisher
+from tasks.publisher import Publisher
+from tasks.ticket import Outgoing
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ it comes from and, where a worker asks, the attempt token, in one script: two th
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -117,10 +117,12 @@ class Asked(Protocol):
 
 
 A = TypeVar("A")
+G = TypeVar("G", bound=Hashable)
 
 _encoder = msgspec.msgpack.Encoder()
 _claims = msgspec.msgpack.Decoder(list[Claim])
 _words = msgspec.msgpack.Decoder(list[str])
+_creations = msgspec.msgpack.Decoder(list[Creation])
 
 
 class Due(NamedTuple):
@@ -139,6 +141,18 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def chunked(groups: Iterable[G]) -> list[tuple[G, list[int]]]:
+    """What one script handles each: numbers of those of one group, TOGETHER at most."""
+    found: dict[G, list[int]] = {}
+    for index, group in enumerate(groups):
+        found.setdefault(group, []).append(index)
+    return [
+        (group, indexes[begin : begin + TOGETHER])
+        for group, indexes in found.items()
+        for begin in range(0, len(indexes), TOGETHER)
+    ]
+
+
 class JobStore:
     """Records of jobs. Every method raises StoreUnavailable when Redis does not answer."""
 
@@ -151,10 +165,8 @@ class JobStore:
 
     def create(self, job: NewJob, *, queue_limit: int = 0, idempotency_key: str = "", body: str = "") -> Creation:
         """Make the record, unless its id or its tenant's Idempotency-Key is known; `body` is the body's digest."""
-        call = self._create(job, queue_limit=queue_limit, idempotency_key=idempotency_key, body=body)
-        with store_errors():
-            verdict, detail = self._scripts.run(call)
-        return Creation(verdict.decode(), detail.decode())
+        (creation,) = self.create_all([(job, queue_limit)], idempotency=[(idempotency_key, body)])
+        return creation
 
     def create_all(
         self, jobs: Iterable[tuple[NewJob, int]], *, idempotency: Sequence[tuple[str, str]] = ()
@@ -165,24 +177,31 @@ class JobStore:
         """
         wanted = list(jobs)
         given = idempotency or [("", "")] * len(wanted)
+        chunks = chunked((job.tenant, job.queue, limit) for job, limit in wanted)
+        calls = [
+            self._create(group, [wanted[index][0] for index in indexes], [given[index] for index in indexes])
+            for group, indexes in chunks
+        ]
+        found: dict[int, Creation] = {}
         with store_errors():
-            answers = self._scripts.run_all(
-                self._create(job, queue_limit=limit, idempotency_key=key, body=body)
-                for (job, limit), (key, body) in zip(wanted, given, strict=True)
-            )
-        return [Creation(verdict.decode(), detail.decode()) for verdict, detail in answers]
+            for (_, indexes), answer in zip(chunks, self._scripts.run_all(calls), strict=True):
+                found.update(zip(indexes, _creations.decode(answer), strict=True))
+        return [found[index] for index in range(len(wanted))]
 
-    def _create(self, job: NewJob, *, queue_limit: int, idempotency_key: str = "", body: str = "") -> Call:
+    def _create(self, group: tuple[str, str, int], jobs: Sequence[NewJob], given: Sequence[tuple[str, str]]) -> Call:
+        tenant, queue, limit = group
+        rows = [
+            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body)
+            for job, (_, body) in zip(jobs, given, strict=True)
+        ]
         return Call(
             "create",
             (
-                keys.job(job.id), keys.tenant_jobs(job.tenant), keys.waiting(job.queue), keys.DUE,
-                keys.idempotency(job.tenant, idempotency_key) if idempotency_key else "", keys.QUEUES,
+                keys.tenant_jobs(tenant), keys.waiting(queue), keys.DUE, keys.QUEUES,
+                *[keys.job(job.id) for job in jobs],
+                *[keys.idempotency(tenant, key) if key else "" for key, _ in given],
             ),
-            (
-                job.id, job.tenant, job.queue, job.message, job.created_ms, job.start_by_ms, job.result_ttl_s,
-                queue_limit, body, IDEMPOTENCY_TTL_S,
-            ),
+            (tenant, queue, limit, IDEMPOTENCY_TTL_S, _encoder.encode(rows), *[job.message for job in jobs]),
         )  # fmt: skip
 
     def withdraw(self, job: NewJob) -> Status | None:
@@ -391,14 +410,7 @@ class JobStore:
         texts: Sequence[bytes] = (),
     ) -> list[A]:
         """Run a script that answers for many jobs of one lane: one call a lane, or a few where the jobs are many."""
-        lanes: dict[str, list[int]] = {}
-        for index, one in enumerate(asked):
-            lanes.setdefault(one.queue, []).append(index)
-        chunks = [
-            (queue, indexes[begin : begin + TOGETHER])
-            for queue, indexes in lanes.items()
-            for begin in range(0, len(indexes), TOGETHER)
-        ]
+        chunks = chunked(one.queue for one in asked)
         calls = [
             Call(
                 script,

@@ -22,7 +22,8 @@ from storage.job import Status
 from storage.jobs import Due, JobStore
 from storage.objects import Objects
 from tasks import topology
-from tasks.publisher import Outgoing, Publisher
+from tasks.publisher import Publisher
+from tasks.ticket import Outgoing
 
 log = logging.getLogger(__name__)
 

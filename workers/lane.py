@@ -10,11 +10,11 @@ from typing import Any
 from errors import PenstockError
 from storage.jobs import Claim, wall_ms
 from tasks import message as messages
+from tasks.intake import Inlet
 from tasks.message import Message
 from workers import wire
 from workers.acks import Ledger
 from workers.batcher import likeness
-from workers.intake import Inlet
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
+from tasks.intake import TRANSPORT
 from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
-from workers.intake import TRANSPORT
 from workers.pool import Pool
 from workers.step import Lanes, lanes_step
 

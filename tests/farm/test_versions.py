@@ -105,7 +105,8 @@ def test_jobs_of_a_version_that_ended_have_it_begun_again(farm: Farm, repository
 def resubmitted(farm: Farm, body: bytes) -> str:
     """Record and message of a job, as a gateway makes them."""
     from tasks.message import decode
-    from tasks.publisher import Outgoing, Publisher
+    from tasks.publisher import Publisher
+    from tasks.ticket import Outgoing
 
     message = decode(body)
     farm.jobs.create(message.record(body, now_ms=farm.jobs.now_ms()))

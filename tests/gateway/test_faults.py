@@ -10,7 +10,7 @@ import pytest
 
 from errors import BrokerUnavailable, ObjectsUnavailable
 from tasks.message import decode
-from tasks.publisher import Ticket
+from tasks.ticket import Ticket
 from tests.gateway.gate import ECHO, Gate, make_gate
 from tests.gateway.test_waiting import until
 from tests.services.valkey import Valkey, valkey_service

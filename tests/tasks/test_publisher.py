@@ -10,7 +10,8 @@ from kombu import Connection, Queue
 
 from errors import BrokerUnavailable, QueueFull
 from tasks.message import new_id
-from tasks.publisher import Outgoing, Publisher
+from tasks.publisher import Publisher
+from tasks.ticket import Outgoing
 from tasks.topology import DEAD_QUEUE, depth, lane_queue
 from tests.services.fixtures import require_servers
 from tests.services.rabbitmq import RabbitMQ, rabbitmq_service

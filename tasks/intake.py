@@ -18,7 +18,7 @@ from amqp.transport import TCPTransport
 from kombu.transport import pyamqp
 
 #: As `broker_transport` of a Celery app.
-TRANSPORT = "workers.intake:Transport"
+TRANSPORT = "tasks.intake:Transport"
 #: Read at once, bytes.
 CHUNK = 1 << 18
 #: Frame types and the octet that ends a frame, AMQP 0-9-1 section 2.3.5.

@@ -1,0 +1,190 @@
+"""One connection of the publisher: what it sends, and the confirms that come back."""
+
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import takewhile
+from typing import Any, Protocol
+
+from kombu import Connection
+
+from errors import QueueFull
+from tasks import frames, topology
+from tasks.intake import Socket, Transport
+from tasks.message import CONTENT_TYPE
+from tasks.ticket import Outgoing, Ticket, away
+
+#: Seconds to make a connection.
+CONNECT_S = 2.0
+#: Seconds that one write may take.
+WRITE_S = 3
+#: Messages in one push to the embedded store.
+PUSH = 128
+
+
+class Link(Protocol):
+    """Whatever a transport raises comes out of every method: the connection is of no use then."""
+
+    #: Sent and without the broker's word, oldest first.
+    unconfirmed: dict[int, Ticket]
+    #: Lanes known to be there.
+    declared: set[str]
+
+    def declare(self, queues: Iterable[str]) -> None: ...
+
+    def send(self, batch: Sequence[Ticket]) -> None: ...
+
+    def fileno(self) -> int:
+        """Readable when confirms have come."""
+
+    def take_confirms(self) -> None:
+        """Settle what the broker has confirmed so far; does not wait."""
+
+    def close(self) -> None: ...
+
+
+class AmqpLink:
+    """A channel in confirm mode."""
+
+    def __init__(self, url: str, queues: Iterable[str]) -> None:
+        self._connection = connected(url)
+        self.declared: set[str] = set()
+        self.declare(queues)
+        channel = self._channel = self._connection.channel()
+        #: Kept, as the connection forgets it when the broker closes.
+        self._transport: Any = channel.connection.transport
+        self._in_one_piece = isinstance(self._transport, Socket)
+        self._next_tag = 1
+        self.unconfirmed: dict[int, Ticket] = {}
+        #: What messages to a queue begin with.
+        self._methods: dict[str, bytes] = {}
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+
+    def declare(self, queues: Iterable[str]) -> None:
+        self.declared.update(topology.declare(self._connection, queues))
+
+    def send(self, batch: Sequence[Ticket]) -> None:
+        """Everything in one write: each lets go of Python's lock."""
+        channel = self._channel
+        number, frame_max = channel.channel_id, channel.connection.frame_max
+        parts = []
+        for ticket in batch:
+            queue, id, body = ticket.message
+            parts.append(frames.published(self._method(queue), id, body, channel=number, frame_max=frame_max))
+            self.unconfirmed[self._next_tag] = ticket
+            self._next_tag += 1
+        self._transport.write(b"".join(parts))
+
+    def _method(self, queue: str) -> bytes:
+        method = self._methods.get(queue)
+        if method is None:
+            method = self._methods[queue] = frames.method(topology.EXCHANGE, queue)
+        return method
+
+    def fileno(self) -> int:
+        return int(self._transport.sock.fileno())
+
+    def take_confirms(self) -> None:
+        with suppress(TimeoutError):
+            self._connection.drain_events(timeout=0)
+            # With TLS it takes one frame, and what was read beyond that makes no socket readable.
+            while not self._in_one_piece:
+                self._connection.drain_events(timeout=0)
+
+    def _settle(self, tag: int, multiple: bool, error: Exception | None) -> None:
+        for one in list(takewhile(lambda one: one <= tag, self.unconfirmed)) if multiple else [tag]:
+            ticket = self.unconfirmed.pop(one, None)
+            if ticket is not None:
+                ticket.settle(error)
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._settle(tag, multiple, None)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._settle(tag, multiple, QueueFull("the broker refused the message: the queue is full", retry_after_s=5))
+
+    def _on_return(self, _error: Exception, _exchange: str, routing_key: str, message: Any) -> None:
+        id = message.properties.get("message_id")
+        for ticket in self.unconfirmed.values():
+            if ticket.message.id == id:
+                ticket.settle(away(f"the broker has no queue {routing_key!r}"))
+
+    def close(self) -> None:
+        try:
+            # Close the socket at once: a polite close waits for a broker that may be blocked or gone.
+            if self._transport.sock is not None:
+                self._transport.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was gone already
+        self._connection.collect(socket_timeout=0.1)
+
+
+class EmbeddedLink:
+    """On the embedded store a queue is a list: the push that returns is the confirm."""
+
+    def __init__(self, url: str, queues: Iterable[str]) -> None:
+        self._connection = connected(url)
+        self.unconfirmed: dict[int, Ticket] = {}
+        self.declared: set[str] = set()
+        self.declare(queues)
+        self._channel = self._connection.channel()
+        # Made once: kombu's plain publish makes a Redis client for each message, which costs more than a request.
+        self._group: Any = self._channel.create_publish_batch(PUSH)
+
+    def declare(self, queues: Iterable[str]) -> None:
+        self.declared.update(topology.declare(self._connection, queues))
+
+    def send(self, batch: Sequence[Ticket]) -> None:
+        self.unconfirmed = dict(enumerate(batch))
+        for ticket in batch:
+            self._group.publish(self._prepare(ticket.message), exchange="", routing_key=ticket.message.queue)
+        self._group.flush()
+        self.unconfirmed = {}
+        for ticket in batch:
+            ticket.settle()
+
+    def _prepare(self, message: Outgoing) -> Any:
+        return self._channel.prepare_message(
+            message.body,
+            content_type=CONTENT_TYPE,
+            content_encoding="utf-8",
+            headers={},
+            properties={"delivery_mode": 2, "message_id": message.id},
+        )
+
+    def fileno(self) -> int:
+        raise AssertionError("nothing is ever waited for")
+
+    def take_confirms(self) -> None:
+        """There are none."""
+
+    def close(self) -> None:
+        self._connection.collect(socket_timeout=0.1)
+
+
+def link(url: str, queues: Iterable[str]) -> Link:
+    """A new connection; raises what kombu and the transport raise."""
+    return EmbeddedLink(url, queues) if url.startswith("redis") else AmqpLink(url, queues)
+
+
+def connected(url: str) -> Connection:
+    connection = connection_to(url)
+    # kombu's own `connect` pauses two seconds before a second try.
+    connection.ensure_connection(max_retries=0)
+    return connection
+
+
+def connection_to(url: str) -> Connection:
+    if url.startswith("redis"):
+        # A leaf: with RabbitMQ nobody needs it.
+        from tasks.embedded import PromptTransport
+
+        return Connection(url, transport=PromptTransport)
+    # A broker under an alarm stops reading: without a limit the write itself would wait for it.
+    options = {"write_timeout": WRITE_S}
+    if url.startswith("amqp://"):
+        return Connection(url, transport=Transport, connect_timeout=CONNECT_S, heartbeat=0, transport_options=options)
+    return Connection(url, connect_timeout=CONNECT_S, heartbeat=0, transport_options=options)
