@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from storage.connection import Client, connect
 from tests.services.valkey import Valkey, valkey_service
 from tests.site import Site, running
+
+# Other tests run beside these: how long drawing takes says nothing about the test.
+settings.register_profile("beside-others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside-others")
 
 pytest_plugins = ["tests.services.fixtures"]
 

@@ -18,7 +18,7 @@ from bench.workloads import WORKLOADS
 from tests.services.fixtures import ServiceURLs
 
 #: As short as it can be.
-ECHO = replace(WORKLOADS["echo"], ramp_s=0.1, bodies=20, batch_clients=(64,), batches=(1,))
+ECHO = replace(WORKLOADS["echo"], ramp_s=0.1, seconds=10.0, bodies=20, batch_clients=(64,), batches=(1,))
 PLAN = Plan((ECHO,), rounds=1, part=0.1, clients=(64,))
 
 
