@@ -238,6 +238,8 @@ def models_pack(settings: Settings, folder: Path, output: Path | None, version: 
         return
     click.echo(f"{done.path}: {done.model} version {done.version}, {done.files} files, {done.bytes:,} bytes")
     click.echo(done.digest)
+    if done.needs:
+        click.echo(f"a pipeline; pack the models of its steps as well: {', '.join(done.needs)}", err=True)
 
 
 @models.command("add")
@@ -256,6 +258,10 @@ def models_add(settings: Settings, package: str, version: str | None, json_: boo
     words = "is there already, the very same" if done.status == "present" else f"added, {done.bytes:,} bytes"
     click.echo(f"{done.model} version {done.version} {words}: {done.path}")
     click.echo(done.digest)
+    if done.needs:
+        click.echo(
+            f"a pipeline; it is served once the models of its steps are there: {', '.join(done.needs)}", err=True
+        )
 
 
 def port(text: str) -> Any:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from errors import PackageError
-from models import archive, arrival
+from models import archive, arrival, reading
 from models.package import Package, Source
 from models.unpacked import Unpacked
 from settings import Settings
@@ -30,6 +30,8 @@ class Added(msgspec.Struct, frozen=True):
     path: str
     #: `packed`, `added`, or `present`: it was there before, the very same.
     status: str
+    #: Of a pipeline: the models of its steps, which come as packages of their own; added: those that are not there yet.
+    needs: tuple[str, ...] = ()
 
 
 class Bar:
@@ -63,7 +65,7 @@ def pack(folder: Path, output: Path | None, version: str | None) -> Added:
     with replaced(file) as sink, Bar("packing") as bar:
         bar.total(package.bytes)
         archive.write(source, sink, advance=bar.advance)
-    return added(package, file, "packed")
+    return added(package, file, "packed", needs=needs(folder, package.version))
 
 
 @contextmanager
@@ -88,12 +90,13 @@ def add(settings: Settings, origin: str, version: str | None, env: Mapping[str, 
     """Put a package into the repository: a zip, a model's folder, `https://…` or `s3://bucket/key`."""
     with arrival.incoming(settings.models) as place, opened(settings, origin, version, place, env) as source:
         if arrival.present(source, settings.models):
-            return added(source.package, settings.models / source.package.model / source.package.version, "present")
+            return arrived(source.package, settings.models, "present")
         with Bar("checking") as bar:
             bar.total(source.package.bytes)
             folder = arrival.unpack(source, place, advance=bar.advance)
         arrival.check(folder, source.package.version)
-        return added(source.package, arrival.publish(folder, source.package.version, settings.models), "added")
+        arrival.publish(folder, source.package.version, settings.models)
+        return arrived(source.package, settings.models, "added")
 
 
 @contextmanager
@@ -125,5 +128,18 @@ def fetched(settings: Settings, url: str, file: Path, env: Mapping[str, str]) ->
     return file
 
 
-def added(package: Package, path: Path, status: str) -> Added:
-    return Added(package.model, package.version, package.digest, len(package.files), package.bytes, str(path), status)
+def arrived(package: Package, repository: Path, status: str) -> Added:
+    folder = repository / package.model
+    missing = tuple(name for name in needs(folder, package.version) if not (repository / name).is_dir())
+    return added(package, folder / package.version, status, needs=missing)
+
+
+def needs(folder: Path, version: str) -> tuple[str, ...]:
+    """The models that a pipeline's steps run; none of another model."""
+    manifest = reading.read_version(folder / version, reading.read(folder))
+    return tuple(sorted({step.model for step in manifest.steps}))
+
+
+def added(package: Package, path: Path, status: str, *, needs: tuple[str, ...]) -> Added:
+    files = len(package.files)
+    return Added(package.model, package.version, package.digest, files, package.bytes, str(path), status, needs)

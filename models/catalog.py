@@ -12,7 +12,7 @@ Folders that begin with `.` or `_` are no models and no versions, nor are those 
 import difflib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -89,16 +89,7 @@ class Catalog:
             entries = self.models[name]
         except KeyError as error:
             raise UnknownModel(f"no model {name[:80]!r}{self.suggestion(name)}") from error
-        if version is None:
-            return entries[-1]
-        for entry in entries:
-            if entry.version == version:
-                return entry
-        for item in self.broken:
-            if (item.name, item.version) == (name, version):
-                raise UnknownModel(f"version {version} of model {name!r} is broken: {item.reason}")
-        known = ", ".join(entry.version for entry in entries)
-        raise UnknownModel(f"model {name!r} has no version {version[:80]!r}; it has {known}")
+        return one_of(entries, version, self.broken)
 
     def suggestion(self, name: str) -> str:
         for item in self.broken:
@@ -108,6 +99,21 @@ class Catalog:
         if near:
             return f"; did you mean {' or '.join(near)}?"
         return f"; known are {', '.join(sorted(self.models))}" if self.models else "; the repository is empty"
+
+
+def one_of(entries: Sequence[Entry], version: str | None, broken: Iterable[Broken] = ()) -> Entry:
+    """One of a model's versions, the newest where `version` is None; raises UnknownModel."""
+    if version is None:
+        return entries[-1]
+    for entry in entries:
+        if entry.version == version:
+            return entry
+    name = entries[0].manifest.name
+    for item in broken:
+        if (item.name, item.version) == (name, version):
+            raise UnknownModel(f"version {version} of model {name!r} is broken: {item.reason}")
+    known = ", ".join(entry.version for entry in entries)
+    raise UnknownModel(f"model {name!r} has no version {version[:80]!r}; it has {known}")
 
 
 def by_manifest(entries: tuple[Entry, ...]) -> list[Entry]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from errors import PackageError, UnknownModel
-from models.catalog import Catalog, versions
+from models.catalog import one_of, versions
 from models.package import PackedFile, complaint, describe
 from models.reading import FILE
 
@@ -28,7 +28,7 @@ class Unpacked:
             raise PackageError(refused[0].reason)
         name = entries[0].manifest.name
         try:
-            entry = Catalog({name: entries}, tuple(refused)).get(name, version)
+            entry = one_of(entries, version, refused)
         except UnknownModel as error:
             raise PackageError(error.detail) from error
         found = [packed(self.folder, path) for path in files(self.folder, entry.version)]

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from storage.objects import open_objects
 from storage.s3server import parse
 from tests.models.packages import folder as write
+from tests.models.repository import PLAIN
+from tests.models.repository import write as write_model
 from tests.site import Site
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +35,17 @@ def names(repository: Path) -> list[str]:
     return sorted(path.relative_to(repository).as_posix() for path in repository.rglob("*"))
 
 
+#: Runs `plain` on what `plain` makes.
+PIPELINE: dict[str, Any] = PLAIN | {
+    "name": "twice",
+    "kind": "pipeline",
+    "runtime": "",
+    "steps": [
+        {"name": "once", "model": "plain", "inputs": {"x": "inputs.x"}},
+        {"name": "again", "model": "plain", "inputs": {"x": "once.y"}},
+    ],
+    "results": {"y": "again.y"},
+}
 WHOLE = ["plain", "plain/1", "plain/1/weights.bin", "plain/handler.py", "plain/model.yaml"]
 
 
@@ -53,6 +67,21 @@ def test_version_that_is_there_is_no_error_and_another_one_is(tmp_path: Path) ->
     assert (other.returncode, other.stdout) == (2, "")
     assert "has a version 1 with other content" in other.stderr
     assert names(tmp_path / "r") == WHOLE
+
+
+def test_package_of_a_pipeline_names_the_models_of_its_steps(tmp_path: Path) -> None:
+    write_model(tmp_path / "a", PIPELINE, name="twice")
+    packed = penstock(tmp_path, "pack", "a/twice")
+    assert packed.stdout.startswith("twice-1.zip: twice version 1, 1 files")
+    assert packed.stderr == "a pipeline; pack the models of its steps as well: plain\n"
+    added = penstock(tmp_path, "add", "twice-1.zip")
+    assert added.returncode == 0, added.stderr
+    assert added.stderr == "a pipeline; it is served once the models of its steps are there: plain\n"
+    assert "no model 'plain'" in penstock(tmp_path, "check").stdout
+    assert penstock(tmp_path, "add", str(write(tmp_path / "a"))).stderr == ""
+    again = penstock(tmp_path, "add", "twice-1.zip", "--json")
+    assert (json.loads(again.stdout)["status"], json.loads(again.stdout)["needs"]) == ("present", [])
+    assert penstock(tmp_path, "check").returncode == 0
 
 
 def test_spoilt_package_leaves_the_repository_as_it_was(tmp_path: Path) -> None:
