@@ -8,6 +8,8 @@ import psutil
 import pytest
 from penstock import Job, Penstock, Submission
 
+from storage.job import Status
+from storage.jobs import Outcome, Verdict, Want
 from tests.farm.harness import Farm, submit_all
 
 
@@ -117,6 +119,45 @@ def test_canceled_pipeline_starts_no_further_step(farm: Farm, client: Penstock, 
     # Neither the step that waited beside it nor the one that would have come next was run.
     assert (began.read_text(), book.exists()) == ("x", False)
     assert client.jobs.get(job).status == "canceled"
+
+
+def test_pipeline_that_does_not_start_in_time_expires_and_runs_no_step(
+    farm: Farm, client: Penstock, tmp_path: Path
+) -> None:
+    gate, book = tmp_path / "gate", tmp_path / "book"
+    # As many rows as may be under way at once.
+    busy = client.jobs.submit("phrases", {"text": ["a"] * 8, "aside": [f"wait {gate}"] * 8})
+    farm.until(lambda: running(client, busy), "it runs")
+    late = client.jobs.wait(phrases(client, f"count {book}", queue_ttl_s=0.3), timeout_s=30)
+    assert (late.status, running(client, busy)) == ("expired", True)
+    gate.touch()
+    assert client.jobs.wait(busy, timeout_s=30).status == "succeeded"
+    assert not book.exists()
+
+
+def test_pipeline_taken_over_elsewhere_runs_no_further_step_and_has_one_outcome(
+    farm: Farm, client: Penstock, tmp_path: Path
+) -> None:
+    gate, began = tmp_path / "gate", tmp_path / "gate.began"
+    job = phrases(client, "a", f"hold {gate}")
+    farm.until(began.exists, "a step runs")
+    before = farm.jobs.counters().get("succeeded", 0)
+    # As another worker does that gets the message while this one is cut off from the broker.
+    record = farm.jobs.get(job.id)
+    assert record is not None
+    want = Want(job.id, record.queue, redelivered=True, holder="elsewhere/1")
+    (claim,) = farm.jobs.claim_all([want], device="cpu:0", losses_allowed=3, lost_error=b"{}")
+    assert (claim.verdict, claim.token) == (Verdict.RUN, 2)
+    gate.touch()
+    after = client.jobs.wait(client.jobs.submit("trouble", {"do": "after"}), timeout_s=30)
+    assert (after.status, began.read_text()) == ("succeeded", "x")
+    assert running(client, job)
+    theirs = b'{"did": [["elsewhere"]], "last": ["elsewhere"]}'
+    outcome = Outcome(id=job.id, queue=record.queue, token=2, status=Status.SUCCEEDED, outputs=theirs)
+    assert farm.jobs.finish_all([outcome]) == ["succeeded"]
+    assert client.jobs.wait(job, timeout_s=30).outputs == {"did": [["elsewhere"]], "last": ["elsewhere"]}
+    # That other job's, and this one's.
+    assert farm.jobs.counters()["succeeded"] == before + 2
 
 
 def test_timeout_holds_for_the_whole_and_names_the_step(client: Penstock, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from models.catalog import Catalog
 from models.graph import advance, needs, ordered
 from models.manifest import SourceNames, Step
+from models.pipelines import with_steps
 from models.repository import Repository
 from tests.models.repository import PLAIN, write
 
@@ -155,6 +156,12 @@ def test_pipeline_is_served_once_the_model_of_its_step_has_come(tmp_path: Path) 
     catalog = repository.refresh()
     assert not catalog.broken
     assert catalog.get("pages").version == "1"
+
+
+def test_pipeline_named_brings_the_models_of_its_steps(tmp_path: Path) -> None:
+    models = {name: [entry.manifest for entry in entries] for name, entries in load(tmp_path).models.items()}
+    assert with_steps(["pages"], models) == {"pages", "find", "read"}
+    assert with_steps(["plain", "unknown"], models) == {"plain", "unknown"}
 
 
 @pytest.mark.parametrize(
