@@ -59,3 +59,20 @@ def test_photograph_is_turned_upright() -> None:
 def test_broken_picture_is_invalid_input(data: bytes | str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         pictures.read(data)
+
+
+def test_broken_pictures_of_a_batch_are_told_apart_by_row() -> None:
+    good = png(Image.new("L", (4, 2), 9))
+    found, broken = pictures.read_rows([good, b"no picture", "text", good])
+    assert {row: picture.size for row, picture in found.items()} == {0: (4, 2), 3: (4, 2)}
+    assert {row: type(error) for row, error in broken.items()} == {1: InvalidInput, 2: InvalidInput}
+
+
+def test_strips_are_filled_up_with_grey_or_squeezed_to_one_width() -> None:
+    narrow, wide = Image.new("RGB", (10, 20), "white"), Image.new("RGB", (100, 20), (255, 0, 0))
+    batch = pictures.strips([narrow, wide], 10, 8)
+    assert batch.shape == (2, 3, 10, 8)
+    assert (batch[0, :, :, :5] == 1).all()
+    assert (batch[0, :, :, 5:] == 0).all()
+    # Blue first.
+    assert [batch[1, channel].mean() for channel in range(3)] == [-1, -1, 1]

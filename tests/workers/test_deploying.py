@@ -47,7 +47,7 @@ class Pool:
 class Worker:
     """A deployer over a pool, a repository and a real store, with a clock that a test moves."""
 
-    def __init__(self, root: Path, store: "redis.Redis") -> None:
+    def __init__(self, root: Path, store: "redis.Redis", *models: str) -> None:
         write(root, PLAIN)
         self.root, self.now = root, 0.0
         self.pool = Pool()
@@ -55,6 +55,7 @@ class Worker:
         self.deployer = Deployer(
             cast(Any, self.pool),
             Repository(root, clock_s=self.clock),
+            models=models,
             deployments=self.deployments,
             jobs=self.jobs,
             workers=self.workers,
@@ -162,3 +163,13 @@ def test_store_that_is_away_leaves_policies_in_force(tmp_path: Path) -> None:
     worker = Worker(tmp_path, redis.Redis(unix_socket_path=str(tmp_path / "nothing.sock")))
     worker.look()
     assert worker.held == ["1"]
+
+
+def test_worker_told_to_serve_a_pipeline_serves_the_models_of_its_steps(tmp_path: Path, store: "redis.Redis") -> None:
+    step = {"name": "once", "model": "plain", "inputs": {"x": "inputs.x"}}
+    pipeline = {"name": "pipe", "kind": "pipeline", "runtime": "", "steps": [step], "results": {"y": "once.y"}}
+    write(tmp_path, PLAIN | pipeline, name="pipe")
+    write(tmp_path, PLAIN | {"name": "other"}, name="other")
+    worker = Worker(tmp_path, store, "pipe")
+    worker.look()
+    assert {serving.entry.manifest.name for serving in worker.pool.servings} == {"pipe", "plain"}
