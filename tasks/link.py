@@ -182,7 +182,10 @@ def connection_to(url: str) -> Connection:
         # A leaf: with RabbitMQ nobody needs it.
         from tasks.embedded import PromptTransport
 
-        return Connection(url, transport=PromptTransport)
+        connection = Connection(url)
+        # Given beside the address of a socket it would be overruled.
+        connection.transport_cls = PromptTransport
+        return connection
     # A broker under an alarm stops reading: without a limit the write itself would wait for it.
     options = {"write_timeout": WRITE_S}
     if url.startswith("amqp://"):

@@ -142,9 +142,8 @@ class Lane:
         if not self._amqp:
             with self._guard:
                 settled, self._settled = self._settled, []
-            for tag in settled:
-                if self._held.pop(tag, self) is None:
-                    self._channel.basic_ack(tag)
+            if done := [tag for tag in settled if self._held.pop(tag, self) is None]:
+                self._channel.ack_all(done)
             return
         with self._guard:
             up_to, singles = self._ledger.flush()

@@ -14,6 +14,7 @@ from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
+from tasks.embedded import work_url
 from tasks.intake import TRANSPORT
 from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
@@ -67,7 +68,9 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     )
     deployer = Deployer(served, repository, models=models, deployments=Deployments(redis), jobs=jobs, workers=workers)
     app = make_app(settings)
-    if settings.queue_url.startswith("amqp://"):
+    if settings.embedded:
+        app.conf.broker_url = work_url(settings.queue_url)
+    elif settings.queue_url.startswith("amqp://"):
         app.conf.broker_transport = TRANSPORT
     app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
     deployer.start()
