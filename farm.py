@@ -73,7 +73,8 @@ def store_command(settings: Settings) -> list[str]:
     return [
         store_binary(), "--port", "0", "--unixsocket", str(settings.socket), "--unixsocketperm", "700",
         "--dir", str(data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-        "--maxmemory-policy", "noeviction", "--logfile", str(data / "valkey.log"), "--loglevel", "warning",
+        "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "1024",
+        "--logfile", str(data / "valkey.log"), "--loglevel", "warning",
     ]  # fmt: skip
 
 

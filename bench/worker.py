@@ -1,11 +1,8 @@
 """The worker alone: how fast it empties a queue of echo jobs, and what a job costs each process.
 
-python -m tests.services -- python -m bench.worker [--jobs N] [--batch N]    drain N queued jobs
-python -m tests.services -- python -m bench.worker --backlog N               submit N by HTTP, then drain them
+python -m tests.services -- python -m bench.worker [--jobs N] [--batch N]
 
-A drained job was queued as the gateway does it: a record in Redis, and a message that RabbitMQ confirmed. `--backlog`
-prints the rates of submitting and of draining for each tenth of the jobs, with the memory of the processes, and the
-bytes of Redis that a queued job takes.
+A drained job was queued as the gateway does it: a record in Redis, and a message that RabbitMQ confirmed.
 """
 
 import argparse
@@ -103,9 +100,7 @@ def push(rig: Rig, count: int) -> None:
 def message(now_ms: int) -> Message:
     import msgspec
 
-    return Message(
-        v=VERSION, id=new_id(), model="echo", version="1", inputs=msgspec.Raw(INPUTS), created_ms=now_ms, timeout_s=60.0
-    )
+    return Message(v=VERSION, id=new_id(), model="echo", version="1", inputs=msgspec.Raw(INPUTS), created_ms=now_ms)
 
 
 def drain(rig: Rig, count: int) -> dict[str, Any]:
@@ -132,7 +127,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=30_000)
     parser.add_argument("--batch", type=int, default=64, help="max_items of the echo")
-    parser.add_argument("--backlog", type=int, default=0)
     asked = parser.parse_args()
     urls = {name: os.environ[name] for name in URLS if name in os.environ}
     if not urls:

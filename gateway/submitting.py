@@ -91,7 +91,8 @@ class Submitter:
             parameters=submission.parameters,
             created_ms=now,
             queue_ttl_s=submission.queue_ttl_s,
-            timeout_s=min(submission.timeout_s or limits.timeout_s, limits.timeout_s),
+            # None: the model's own, which the worker knows; a million messages wait in memory.
+            timeout_s=min(submission.timeout_s, limits.timeout_s) if submission.timeout_s else None,
             deadline=submission.deadline,
             max_attempts=min(submission.max_attempts or limits.max_attempts, limits.max_attempts),
             result_ttl_s=submission.result_ttl_s,

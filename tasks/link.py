@@ -11,15 +11,13 @@ from kombu import Connection
 from errors import QueueFull
 from tasks import frames, topology
 from tasks.intake import Socket, Transport
-from tasks.message import CONTENT_TYPE
-from tasks.ticket import Outgoing, Ticket, away
+from tasks.message import new_id
+from tasks.ticket import Ticket, away
 
 #: Seconds to make a connection.
 CONNECT_S = 2.0
 #: Seconds that one write may take.
 WRITE_S = 3
-#: Messages in one push to the embedded store.
-PUSH = 128
 
 
 class Link(Protocol):
@@ -126,34 +124,33 @@ class EmbeddedLink:
     """On the embedded store a queue is a list: the push that returns is the confirm."""
 
     def __init__(self, url: str, queues: Iterable[str]) -> None:
+        # A leaf: with RabbitMQ nobody needs it.
+        from tasks.embedded import envelope
+
+        self._envelope = envelope
         self._connection = connected(url)
         self.unconfirmed: dict[int, Ticket] = {}
         self.declared: set[str] = set()
         self.declare(queues)
-        self._channel = self._connection.channel()
-        # Made once: kombu's plain publish makes a Redis client for each message, which costs more than a request.
-        self._group: Any = self._channel.create_publish_batch(PUSH)
+        # Made once: kombu's publish makes a Redis client for each message, which costs more than a request.
+        with self._connection.channel().conn_or_acquire() as client:
+            self._client: Any = client
 
     def declare(self, queues: Iterable[str]) -> None:
         self.declared.update(topology.declare(self._connection, queues))
 
     def send(self, batch: Sequence[Ticket]) -> None:
         self.unconfirmed = dict(enumerate(batch))
+        lanes: dict[str, list[bytes]] = {}
         for ticket in batch:
-            self._group.publish(self._prepare(ticket.message), exchange="", routing_key=ticket.message.queue)
-        self._group.flush()
+            lanes.setdefault(ticket.message.queue, []).append(self._envelope(ticket.message, new_id()))
+        pipe = self._client.pipeline()
+        for queue, envelopes in lanes.items():
+            pipe.lpush(queue, *envelopes)
+        pipe.execute()
         self.unconfirmed = {}
         for ticket in batch:
             ticket.settle()
-
-    def _prepare(self, message: Outgoing) -> Any:
-        return self._channel.prepare_message(
-            message.body,
-            content_type=CONTENT_TYPE,
-            content_encoding="utf-8",
-            headers={},
-            properties={"delivery_mode": 2, "message_id": message.id},
-        )
 
     def fileno(self) -> int:
         raise AssertionError("nothing is ever waited for")
@@ -179,7 +176,6 @@ def connected(url: str) -> Connection:
 
 def connection_to(url: str) -> Connection:
     if url.startswith("redis"):
-        # A leaf: with RabbitMQ nobody needs it.
         from tasks.embedded import PromptTransport
 
         connection = Connection(url)

@@ -159,8 +159,10 @@ def test_valkey_takes_its_command_and_asks_for_the_password(tmp_path: Path, secr
     valkey = Service(tmp_path, (child,))
     valkey.start()
     try:
-        asked: dict[str, Any] = client.config_get("appendonly", "maxmemory-policy", "save")
-        assert asked == {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": ""}
+        asked: dict[str, Any] = client.config_get("appendonly", "maxmemory-policy", "save", "hash-max-listpack-value")
+        assert asked == {
+            "appendonly": "yes", "maxmemory-policy": "noeviction", "save": "", "hash-max-listpack-value": "1024",
+        }  # fmt: skip
         with redis.Redis(unix_socket_path=str(socket)) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
     finally:

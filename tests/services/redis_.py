@@ -39,7 +39,10 @@ def redis_service(folder: Path, *, options: tuple[str, ...] = ()) -> Redis:
 
 def server_options(folder: Path) -> list[str]:
     """Options that Redis and Valkey share: data in `folder`, every write in the append-only file."""
-    return ["--dir", str(folder), "--databases", str(DATABASES), "--save", "", "--appendonly", "yes"]
+    return [
+        "--dir", str(folder), "--databases", str(DATABASES), "--save", "", "--appendonly", "yes",
+        "--hash-max-listpack-value", "1024",
+    ]  # fmt: skip
 
 
 def probe(client: redis.Redis) -> None:
