@@ -10,6 +10,7 @@ and then waits, as most do, is made to wait without looking.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 SILENCE_S = 5.0
 #: Seconds that the thread has to end.
 CLOSE_S = 1.0
+#: Between two looks whether it has ended.
+LOOK_S = 0.05
 #: Seconds between tries to subscribe again.
 PAUSE_S = 0.25
 #: Records read in one round trip.
@@ -167,11 +170,13 @@ class Waiting:
             self._closed.set()
             connection, thread = self._connection, self._thread
         self._wake_all()
-        if connection is not None:
-            # The thread that reads from it ends by this.
-            connection.disconnect()
-        if thread is not None:
-            thread.join(CLOSE_S)
+        deadline = time.monotonic() + CLOSE_S
+        while thread is not None and thread.is_alive() and time.monotonic() < deadline:
+            if connection is not None:
+                # The thread that reads from it ends by this; asked just then whether there is something to read, the
+                # connection makes itself anew.
+                connection.disconnect()
+            thread.join(LOOK_S)
 
     def _count_streams(self, change: int) -> None:
         with self._lock:
