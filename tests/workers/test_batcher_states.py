@@ -60,7 +60,7 @@ class BatcherStates(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def suspect(self, count: int) -> None:
         jobs = [self.job(1, 1) for _ in range(count)]
-        self.batcher.put_alone(jobs)
+        assert self.batcher.put_alone(jobs)
         self.alone += jobs
 
     @rule(seconds=st.floats(0, 2))
@@ -79,6 +79,24 @@ class BatcherStates(RuleBasedStateMachine):
         if self.alone:
             assert batch == [self.alone.pop(0)]
             return
+        self.remove(batch)
+
+    @precondition(lambda self: not self.closed)
+    @rule(full=st.booleans(), returned=st.booleans())
+    def take_ahead(self, full: bool, returned: bool) -> None:
+        batch = self.batcher.ahead(full=full)
+        assert batch or full or self.alone or not self.due()
+        if not batch:
+            return
+        assert not self.alone
+        lanes = {lane: list(jobs) for lane, jobs in self.lanes.items()}
+        self.remove(batch)
+        if returned:
+            assert self.batcher.put_back([(next(lane for lane in LANES if job in lanes[lane]), job) for job in batch])
+            self.lanes = lanes
+
+    def remove(self, batch: list[Job]) -> None:
+        """The batch is one that may be chosen; it waits no more."""
         rows, heaviest = sum(job.rows for job in batch), max(job.weight for job in batch)
         fits = rows <= self.limits.max_items and rows * heaviest <= self.limits.max_weight
         assert len(batch) == 1 or fits
