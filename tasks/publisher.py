@@ -62,6 +62,10 @@ class Publisher:
         if not tickets:
             return
         with self._guard:
+            if self._closed:
+                for ticket in tickets:
+                    ticket.settle(away("this process is ending"))
+                return
             if self._thread is None:
                 self._wake = os.eventfd(0)
                 self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)

@@ -137,3 +137,21 @@ def test_dead_letters_have_a_queue(publisher: Publisher, broker_url: str) -> Non
     publisher.publish(outgoing(1))
     with Connection(broker_url) as connection, connection.channel() as channel:
         assert channel.queue_declare(DEAD_QUEUE, passive=True).queue == DEAD_QUEUE
+
+
+def test_message_after_the_end_is_an_error_at_once(broker_url: str) -> None:
+    publisher = Publisher(broker_url, deadline_s=4, queues=lambda: [LANE])
+    publisher.close()
+    (error,) = publisher.publish(outgoing(1))
+    assert isinstance(error, BrokerUnavailable)
+    assert error.detail == "this process is ending"
+
+
+def test_many_groups_keep_their_order(publisher: Publisher, broker_url: str) -> None:
+    messages = outgoing(1500)
+    with Connection(broker_url) as connection, connection.channel() as channel:
+        lane_queue(LANE)(channel).declare()
+        channel.queue_purge(LANE)
+        assert publisher.publish(messages) == [None] * 1500
+        found = [channel.basic_get(LANE, no_ack=True) for _ in messages]
+    assert [one.properties["message_id"] for one in found] == [message.id for message in messages]
