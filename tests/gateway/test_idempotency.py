@@ -87,7 +87,7 @@ def test_message_of_a_request_that_died_is_published_by_the_next(
     make: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a record whose maker died before it came to publish
-    gate = make(submit_deadline_s=0.2)
+    gate = make(submit_deadline_s=1.0)
 
     def die(*args: Any, **options: Any) -> None:
         raise SystemExit
