@@ -17,14 +17,12 @@ from amqp.method_framing import frame_handler
 from amqp.transport import TCPTransport
 from kombu.transport import pyamqp
 
+from tasks.frames import END, HEADER, METHOD, OVERHEAD
+
 #: As `broker_transport` of a Celery app.
 TRANSPORT = "tasks.intake:Transport"
 #: Read at once, bytes.
 CHUNK = 1 << 18
-#: Frame types and the octet that ends a frame, AMQP 0-9-1 section 2.3.5.
-METHOD, HEADER, FRAME_END = 1, 2, 0xCE
-#: Of a frame: type, channel and size, and its end.
-FRAME_OVERHEAD = 8
 #: Class and method of Basic.Deliver, AMQP 0-9-1 section 1.8.3.13.
 DELIVER = b"\x00\x3c\x00\x3c"
 
@@ -99,14 +97,14 @@ def split(data: bytes) -> tuple[list[Frame], bytes]:
     """The whole frames at the beginning, and what is left; raises UnexpectedFrame."""
     found: list[Frame] = []
     at = 0
-    while len(data) - at >= FRAME_OVERHEAD:
+    while len(data) - at >= OVERHEAD:
         kind, channel, size = unpack_from(">BHI", data, at)
-        end = at + FRAME_OVERHEAD + size
+        end = at + OVERHEAD + size
         if end > len(data):
             break
-        if data[end - 1] != FRAME_END:
+        if data[end - 1] != END[0]:
             raise UnexpectedFrame(f"a frame of {size} bytes ends with octet {data[end - 1]:#x}")
-        found.append((kind, channel, data[at + FRAME_OVERHEAD - 1 : end - 1]))
+        found.append((kind, channel, data[at + OVERHEAD - 1 : end - 1]))
         at = end
     return found, data[at:]
 
