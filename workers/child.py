@@ -39,6 +39,17 @@ T = TypeVar("T")
 
 
 def main(fd: int) -> int:
+    begun = begin(fd, open_model)
+    if begun is None:
+        return 1
+    pipe, spec, model, load_ms = begun
+    wire.send(pipe, wire.Ready(load_ms, reshapes=model.handler.preprocess is not None))
+    serve(pipe, model, spec)
+    return 0
+
+
+def begin(fd: int, open_: Callable[[wire.Spec], T]) -> tuple[Connection, wire.Spec, T, float] | None:
+    """Pipe, order, what `open_` has made of it, and the milliseconds that took; None: it could not, which is told."""
     die_with_parent(signal.SIGKILL)
     # The terminal's Ctrl-C and the runner's SIGTERM go to the whole group; the worker decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -47,16 +58,13 @@ def main(fd: int) -> int:
     spec = wire.receive_spec(pipe)
     started = time.perf_counter()
     try:
-        model = open_model(spec)
+        found = open_(spec)
     # Whatever stops a model from loading must reach the operator as its reason, not as a dead process.
     except Exception as error:
         log.exception("model could not be loaded")
         wire.send(pipe, wire.LoadFailed(reason_of(error)))
-        return 1
-    load_ms = (time.perf_counter() - started) * 1000
-    wire.send(pipe, wire.Ready(load_ms, reshapes=model.handler.preprocess is not None))
-    serve(pipe, model, spec)
-    return 0
+        return None
+    return pipe, spec, found, (time.perf_counter() - started) * 1000
 
 
 def reason_of(error: Exception) -> str:

@@ -1,42 +1,26 @@
 """The process of one pipeline version: numpy, the pipeline's graph and its handler, and no model library."""
 
-import logging
-import signal
 import sys
-import time
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from errors import LoadError, UnknownModel
-from lifeline import die_with_parent
 from models import handler, pipelines
 from models.catalog import Catalog, Entry
 from models.manifest import Manifest
 from storage.objects import open_objects
 from workers import stepwire, wire
-from workers.child import failure, read_call, reason_of, write
+from workers.child import begin, failure, read_call, write
 from workers.conductor import Conductor
-
-log = logging.getLogger("penstock.pipeline")
 
 
 def main(fd: int) -> int:
-    die_with_parent(signal.SIGKILL)
-    # As in an executor: the worker decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    pipe = Connection(fd)
-    spec = wire.receive_spec(pipe)
-    started = time.perf_counter()
-    try:
-        conductor = open_conductor(spec)
-    # Whatever stops a pipeline from loading must reach the operator as its reason, not as a dead process.
-    except Exception as error:
-        log.exception("pipeline could not be loaded")
-        stepwire.send(pipe, wire.LoadFailed(reason_of(error)))
+    begun = begin(fd, open_conductor)
+    if begun is None:
         return 1
-    stepwire.send(pipe, wire.Ready((time.perf_counter() - started) * 1000))
+    pipe, _, conductor, load_ms = begun
+    stepwire.send(pipe, wire.Ready(load_ms))
     serve(pipe, conductor)
     return 0
 
