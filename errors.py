@@ -9,6 +9,7 @@ PenstockError
 │                     not_loaded 409 · version_conflict 409
 ├── Busy              queue_full 429 · quota_exceeded 429
 ├── Away              broker_unavailable 503 · store_unavailable 503 · objects_unavailable 503
+├── DeliveryError     target_refused · unreachable: recorded with a webhook's attempt, answered to nobody
 ├── JobFailure        model_error · out_of_memory · worker_lost · timed_out · attempts_exhausted
 └── OperatorError     settings, manifests, packages, checkouts: what stops a process at its start
 
@@ -225,6 +226,24 @@ class ObjectsUnavailable(Away):
     """The object store cannot be reached."""
 
     code, status, retryable = "objects_unavailable", 503, True
+
+
+class DeliveryError(PenstockError):
+    """The webhook was not delivered."""
+
+    code = "not_delivered"
+
+
+class TargetRefused(DeliveryError):
+    """A webhook may not go there."""
+
+    code = "target_refused"
+
+
+class Unreachable(DeliveryError):
+    """The receiver did not answer."""
+
+    code, retryable = "unreachable", True
 
 
 class JobFailure(PenstockError):

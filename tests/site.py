@@ -20,6 +20,8 @@ class Site:
     #: What `/m.zip` holds.
     content: bytes = b"x" * 5000
     asked: list[str] = field(default_factory=list)
+    #: Headers and body of each POST.
+    posted: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     #: Set when `/hang` has sent its first bytes; it hangs until the site ends.
     hangs: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -74,8 +76,27 @@ class Answers(BaseHTTPRequestHandler):
                 self.wfile.write(b"x")
                 site.hangs.set()
                 site.ended.wait()
+            case "/later":
+                self.answer(429, b"not now", **{"Retry-After": "7"})
+            case "/teapots":
+                self.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20_000)
+            case "/headers":
+                self.send_response(200)
+                for number in range(20_000):
+                    self.send_header(f"X-{number}", "x" * 100)
+                self.end_headers()
+            case "/silent":
+                site.hangs.set()
+                site.ended.wait()
+            case "/garbage":
+                self.wfile.write(b"\x00\xff\r\n" * 100)
             case _:
                 self.answer(404)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.site.posted.append((dict(self.headers.items()), body))
+        self.do_GET()
 
     def begin(self, length: int | None = None) -> None:
         self.send_response(200)
