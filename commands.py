@@ -123,7 +123,7 @@ def topology(settings: Settings, json_: bool) -> None:
 
 @operator.group()
 def key() -> None:
-    """API keys: make, list and revoke them."""
+    """API keys: make, rotate, list and revoke them."""
 
 
 def access(settings: Settings) -> Any:
@@ -133,34 +133,80 @@ def access(settings: Settings) -> Any:
     return Access(connect(settings.store_url))
 
 
+#: Seconds of each unit of a duration.
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(_ctx: click.Context, parameter: click.Parameter, text: str) -> float:
+    """`90d`, `12h`, `30m` or `45s` as seconds, nothing as 0; raises BadParameter."""
+    number, unit = text[:-1], text[-1:]
+    if text and (unit not in UNITS or not number.isdecimal() or not 0 < int(number[:9]) < 10**6):
+        raise click.BadParameter(f"{text!r} must be a number with a unit, e.g. 90d, 12h, 30m or 45s")
+    return float(int(number) * UNITS[unit]) if text else 0.0
+
+
 @key.command("create")
 @click.option("--tenant", required=True, help="Whose jobs the key sees.")
 @click.option("--name", default="", help="What it is for.")
-@click.option("--admin", is_flag=True, help="It may also change models: load, label, promote.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(["submit", "read", "admin"]),
+    help="What it may do; may be given several times.  [default: submit and read]",
+)  # fmt: skip
+@click.option("--admin", is_flag=True, help="The same as --scope submit --scope read --scope admin.")
+@click.option("--expires-in", "expires_s", callback=duration, default="", help="E.g. 90d or 12h.  [default: never]")
 @as_json
 @with_settings("key")
-def key_create(settings: Settings, tenant: str, name: str, admin: bool, json_: bool) -> None:
+def key_create(
+    settings: Settings, tenant: str, name: str, scopes: tuple[str, ...], admin: bool, expires_s: float, json_: bool
+) -> None:
     """Make an API key; it is shown once and kept only as a digest."""
-    secret = access(settings).create(tenant, name, admin=admin)
+    wanted = {*scopes, *(("submit", "read", "admin") if admin else ())} or {"submit", "read"}
+    show_new(*access(settings).issue(tenant, name, scopes=wanted, expires_s=expires_s), json_=json_)
+
+
+def show_new(secret: str, grant: Any, *, json_: bool) -> None:
+    """A key that was made; the only time it is shown."""
     if json_:
-        click.echo(json.dumps({"tenant": tenant, "name": name, "admin": admin, "key": secret}))
-    else:
-        click.echo(secret)
-        click.echo("Keep it: it cannot be shown again. Send it as `Authorization: Bearer <key>`.", err=True)
+        click.echo(json.dumps({**shown_grant(grant), "key": secret}))
+        return
+    click.echo(secret)
+    click.echo("Keep it: it cannot be shown again. Send it as `Authorization: Bearer <key>`.", err=True)
+
+
+def shown_grant(grant: Any) -> dict[str, Any]:
+    return {**msgspec.to_builtins(grant), "admin": "admin" in grant.scopes}
+
+
+@key.command("rotate")
+@click.argument("id")
+@click.option("--overlap", "overlap_s", callback=duration, default="24h", show_default=True, help="Both work so long.")
+@as_json
+@with_settings("key")
+def key_rotate(settings: Settings, id: str, overlap_s: float, json_: bool) -> None:
+    """Make a successor of a key by its id; the old one works until the overlap is over."""
+    show_new(*access(settings).rotate(id, overlap_s=overlap_s), json_=json_)
 
 
 @key.command("list")
 @as_json
 @with_settings("key")
 def key_list(settings: Settings, json_: bool) -> None:
-    """List the keys: whose they are, never what they are."""
-    grants = access(settings).list()
+    """List the keys: whose they are and what they may do, never what they are."""
+    known = access(settings)
+    grants, used = known.list(), known.last_used()
     if json_:
-        click.echo(json.dumps([msgspec.to_builtins(grant) for grant in grants]))
+        click.echo(json.dumps([{**shown_grant(grant), "last_used_ms": used.get(grant.id, 0)} for grant in grants]))
         return
     for grant in grants:
-        created = datetime.fromtimestamp(grant.created_ms / 1000).strftime("%Y-%m-%d %H:%M")
-        click.echo(f"{grant.id}  {grant.tenant:<20} {created}  {'admin' if grant.admin else '     '}  {grant.name}")
+        scopes = ",".join(grant.scopes)
+        click.echo(
+            f"{grant.id}  {grant.tenant:<20} {scopes:<17}  made {minute(grant.created_ms)}  expires "
+            f"{minute(grant.expires_ms):<16}  used {minute(used.get(grant.id, 0)):<16}  {grant.name}"
+        )
+
+
+def minute(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M") if ms else "never"
 
 
 @key.command("revoke")

@@ -125,6 +125,11 @@ class Forbidden(AccessError):
 
     code, status = "forbidden", 403
 
+    def __init__(self, detail: str = "", *, scope: str = "") -> None:
+        super().__init__(detail)
+        #: What the key would have to be allowed to do.
+        self.scope = scope
+
 
 class NotThere(PenstockError):
     """Not there."""

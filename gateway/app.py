@@ -110,8 +110,7 @@ def all_routes(parts: Parts) -> list[Route]:
 
 def watch_requests(app: Flask, table: list[Route], authentication: Authentication, tally: Tally) -> None:
     """Give every request an id and a tenant, and count and time it."""
-    public = {route.name for route in table if route.public}
-    admin = {route.name for route in table if route.admin}
+    needs = {route.name: route.needs for route in table}
     clock = time.perf_counter
 
     @app.before_request
@@ -119,10 +118,9 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
         g.began = clock()
         g.request_id = request_id(request.environ)
         # Without a rule it is a 404 or 405, which says nothing that a key would protect.
-        if request.url_rule is not None and request.endpoint not in public:
-            g.tenant = authentication.tenant(request.environ)
-            if request.endpoint in admin:
-                authentication.require_admin(request.environ)
+        if request.url_rule is not None and (scope := needs[str(request.endpoint)]) is not None:
+            grant = authentication.allowed(request.environ, scope)
+            g.tenant, g.scopes = grant.tenant, grant.scopes
 
     @app.after_request
     def after(response: Response) -> Response:

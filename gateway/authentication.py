@@ -5,13 +5,14 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from errors import Forbidden, OperatorError, Unauthenticated
+from errors import Forbidden, OperatorError, StoreUnavailable, Unauthenticated
 from settings import Settings
-from storage.access import Access, Grant
+from storage.access import SCOPES, Access, Grant, Scope, digest, wall_ms
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -23,7 +24,9 @@ REMEMBERED = 10_000
 #: The tenant of whoever asks an embedded farm on loopback without a key.
 LOCAL = "local"
 #: Whoever reaches such a farm could as well change its files.
-LOCAL_GRANT = Grant(id="", tenant=LOCAL, admin=True)
+LOCAL_GRANT = Grant(id="", tenant=LOCAL, scopes=SCOPES)
+#: Seconds between two notes of a key's use, by one process.
+NOTED_S = 60.0
 _BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
 
@@ -34,19 +37,23 @@ class Authentication:
         self._access = access
         self._keyless = settings.embedded and is_loopback(settings.host)
         self._clock = clock
+        #: By the key's digest: what it allows, and until when that is trusted.
         self._known: dict[str, tuple[Grant, float]] = {}
+        #: By the key's id: when its use is to be noted again.
+        self._noted: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def tenant(self, environ: "WSGIEnvironment") -> str:
-        """The asking tenant; raises Unauthenticated, Forbidden or StoreUnavailable."""
-        return self._grant(environ).tenant
+    def allowed(self, environ: "WSGIEnvironment", scope: Scope | None) -> Grant:
+        """What the asking key may do; raises Unauthenticated, Forbidden where it lacks `scope`, StoreUnavailable."""
+        grant = self.grant(environ)
+        if scope is not None and scope not in grant.scopes:
+            raise Forbidden(
+                f"this takes a key with the scope {scope!r}, and this one has {', '.join(grant.scopes)}", scope=scope
+            )
+        return grant
 
-    def require_admin(self, environ: "WSGIEnvironment") -> None:
-        """Raises Forbidden unless the asking key may change models, and what `tenant` raises."""
-        if not self._grant(environ).admin:
-            raise Forbidden("this takes an admin key: penstock key create --tenant NAME --admin")
-
-    def _grant(self, environ: "WSGIEnvironment") -> Grant:
+    def grant(self, environ: "WSGIEnvironment") -> Grant:
+        """What the asking key may do; raises Unauthenticated, Forbidden for a foreign page, StoreUnavailable."""
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             if not self._keyless:
@@ -59,26 +66,44 @@ class Authentication:
         return self._grant_of(match[1])
 
     def remembers(self, environ: "WSGIEnvironment") -> bool:
-        """Whether `tenant` would answer such a request without asking the store."""
+        """Whether `grant` would answer such a request without asking the store."""
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             return True
         match = _BEARER.fullmatch(header)
-        known = self._known.get(match[1]) if match else None
+        known = self._known.get(digest(match[1])) if match else None
         return match is None or (known is not None and self._clock() < known[1])
 
     def _grant_of(self, key: str) -> Grant:
-        known = self._known.get(key)
+        name = digest(key)
+        known = self._known.get(name)
         if known is not None and self._clock() < known[1]:
             return known[0]
         grant = self._access.check(key)
         if grant is None:
-            raise Unauthenticated("this API key is not known")
+            raise Unauthenticated("this API key is not known, or has expired")
+        now_ms, trusted_s = wall_ms(), FRESH_S
+        if grant.expires_ms:
+            trusted_s = min(trusted_s, (grant.expires_ms - now_ms) / 1000)
         with self._lock:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[key] = (grant, self._clock() + FRESH_S)
+            self._known[name] = (grant, self._clock() + trusted_s)
+        self._note(grant.id, now_ms)
         return grant
+
+    def _note(self, id: str, now_ms: int) -> None:
+        """Keep when the key was used, to within a minute."""
+        now_s = self._clock()
+        with self._lock:
+            if now_s < self._noted.get(id, 0.0):
+                return
+            if len(self._noted) >= REMEMBERED:
+                self._noted.clear()
+            self._noted[id] = now_s + NOTED_S
+        # Nobody's request fails for it: a store that takes no writes now may well answer reads.
+        with suppress(StoreUnavailable):
+            self._access.used(id, at_ms=now_ms)
 
 
 def refuse_foreign_pages(environ: "WSGIEnvironment") -> None:

@@ -117,8 +117,8 @@ class Front:
     async def reply(self, route: Route, variables: dict[str, str], asked: Asked) -> Reply:
         environ = asked.environ
         try:
-            if not route.public:
-                asked.tenant = self._parts.authentication.tenant(environ)
+            if (scope := route.needs) is not None:
+                asked.tenant = self._parts.authentication.allowed(environ, scope).tenant
             reply: Reply = await route.view(asked, **variables)
         # Whatever it is has an answer.
         except Exception as error:  # noqa: BLE001

@@ -11,6 +11,7 @@ from errors import Fault, PenstockError
 from gateway.routes import Route
 
 VERSION = "1"
+KEY = "An API key, `psk_…`. What stands beside it in an operation's `security` is the scope that it needs."
 #: Errors that any route with a key may answer with, and any route at all.
 WITH_KEY, ANY = ("unauthenticated", "forbidden", "store_unavailable"), ("internal_error",)
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -57,7 +58,13 @@ def build(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `psk_…`"}},
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": KEY,
+                }
+            },
         },
     }
 
@@ -100,7 +107,7 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         "operationId": route.name,
         "tags": [route.tag],
         "summary": route.summary,
-        "security": [] if route.public else [{"key": []}],
+        "security": [] if route.needs is None else [{"key": [route.needs]}],
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
               for name in _PATH_PARAMETER.findall(route.path)),

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
-from errors import PROBLEM_BASE, MethodNotAllowed, NotFound, PenstockError
+from errors import PROBLEM_BASE, Forbidden, MethodNotAllowed, NotFound, PenstockError
 from gateway.answers import encode, from_reply
 from gateway.asked import Reply
 
@@ -38,6 +38,9 @@ def reply(error: Exception, *, id: str, method: str, path: str) -> Reply:
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         if error.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="penstock"'
+        if isinstance(error, Forbidden) and error.scope:
+            # RFC 6750, 3.1.
+            headers["WWW-Authenticate"] = f'Bearer realm="penstock", error="insufficient_scope", scope="{error.scope}"'
     else:
         log.error("request failed", exc_info=error, extra={"request": id, "path": path[:200]})
         problem = PenstockError("the gateway met an error of its own; its log has the details").problem()

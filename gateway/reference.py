@@ -63,6 +63,8 @@ def operation(method: str, path: str, one: Mapping[str, Any]) -> Markup:
         ("body", kind, shape(content["schema"]))
         for kind, content in one.get("requestBody", {}).get("content", {}).items()
     ]
+    scopes = [scope for one_of in one["security"] for scope in one_of["key"]]
+    rows[:0] = [("API key", "scope", Markup("<code>{}</code>").format(scope)) for scope in scopes]
     answers = [
         (status, shapes(answer.get("content", {})), prose(answer["description"]))
         for status, answer in one["responses"].items()

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from storage.access import Scope
 
 #: A quick one is a coroutine that takes an `Asked` and the path's variables, and returns a `Reply`.
 View = Callable[..., Any]
@@ -53,7 +55,15 @@ class Route:
     errors: tuple[str, ...] = ()
     #: True where no API key is asked for.
     public: bool = False
-    #: True where it takes a key that may change models.
+    #: What the caller's key must be allowed to do; empty: `read` for a GET, else `submit`.
+    scope: Scope | Literal[""] = ""
     admin: bool = False
     #: True where the view computes for less than a millisecond and waits as a coroutine: it runs on the event loop.
     quick: bool = False
+
+    @property
+    def needs(self) -> Scope | None:
+        """The scope that a caller's key must have; None where no key is asked for."""
+        if self.public:
+            return None
+        return "admin" if self.admin else self.scope or ("read" if self.method == "GET" else "submit")

@@ -16,6 +16,8 @@ WORKERS = PREFIX + "workers"
 DEPLOYMENTS = PREFIX + "deployments"
 #: Hash of API keys: SHA-256 of the key -> JSON of what it may do.
 API_KEYS = PREFIX + "keys"
+#: Hash of API keys' ids -> when they were used last.
+API_KEYS_USED = API_KEYS + ":used"
 #: The secret that signs links to objects.
 SECRET = PREFIX + "secret"
 #: Hash of counters: jobs by terminal state, refused commits.

@@ -67,7 +67,11 @@ class OutcomeViews:
 
     def show(self, id: str, status: int = 200) -> Response:
         job = own_job(self.parts, id)
-        return answer(render(job, base=base_url(self.parts, request.environ), register=self.parts.register), status)
+        shown = render(job, base=base_url(self.parts, request.environ), register=self.parts.register)
+        if "read" not in g.scopes:
+            # A key that may only submit learns here how the job stands, and not what came of it.
+            shown = msgspec.structs.replace(shown, outputs=None, error=None)
+        return answer(shown, status)
 
 
 def failure(job: Job) -> Response:

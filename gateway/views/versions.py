@@ -155,7 +155,8 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="POST", path=path + "/versions/<version>/load", view=views.load, name="loadVersion", tag="models",
-            summary="Serve a version, whatever the policy says", answers=begun, errors=("unknown_model",), admin=True,
+            summary="Serve a version, whatever the policy says", scope="admin",
+            answers=begun, errors=("unknown_model",),
         ),
         Route(
             method="POST", path=path + "/versions/<version>/unload", view=views.unload, name="unloadVersion",
@@ -164,17 +165,17 @@ def routes(parts: Parts) -> list[Route]:
                 "No job is accepted for it from now on; those that were are run, and then its processes end. Refused "
                 "while a label or a share of the traffic points at it."
             ),
-            answers=begun, errors=("unknown_model", "version_conflict"), admin=True,
+            answers=begun, errors=("unknown_model", "version_conflict"), scope="admin",
         ),
         Route(
             method="PUT", path=path + "/labels/<label>", view=views.label, name="labelVersion", tag="models",
             summary="Point a label at a version that is ready",
             description="Jobs may ask for a label in place of a version; those that ask for none get `stable`.",
-            body=one, answers=done, errors=(*refused, *wrong), admin=True,
+            body=one, answers=done, errors=(*refused, *wrong), scope="admin",
         ),
         Route(
             method="DELETE", path=path + "/labels/<label>", view=views.unlabel, name="deleteLabel", tag="models",
-            summary="Take a label away", answers=done, errors=("unknown_model", "not_found"), admin=True,
+            summary="Take a label away", answers=done, errors=("unknown_model", "not_found"), scope="admin",
         ),
         Route(
             method="PUT", path=path + "/traffic", view=views.traffic, name="splitTraffic", tag="models",
@@ -187,16 +188,16 @@ def routes(parts: Parts) -> list[Route]:
                     }
                 }
             ),
-            answers=done, errors=(*refused, *wrong), admin=True,
+            answers=done, errors=(*refused, *wrong), scope="admin",
         ),
         Route(
             method="POST", path=path + "/promote", view=views.promote, name="promoteVersion", tag="models",
             summary="Send every job that asks for no version to one that is ready",
             description="It becomes `stable`, a split ends, and what was before stays loaded for a rollback.",
-            body=one, answers=done, errors=(*refused, *wrong), admin=True,
+            body=one, answers=done, errors=(*refused, *wrong), scope="admin",
         ),
         Route(
             method="POST", path=path + "/rollback", view=views.rollback, name="rollbackModel", tag="models",
-            summary="Undo the last promotion", answers=done, errors=refused, admin=True,
+            summary="Undo the last promotion", answers=done, errors=refused, scope="admin",
         ),
     ]  # fmt: skip

@@ -82,7 +82,7 @@ def test_revoked_key_is_forgotten_within_five_seconds(gate: Gate) -> None:
     key = access.create("acme")
 
     def ask() -> str:
-        return authentication.tenant({"HTTP_AUTHORIZATION": f"Bearer {key}"})
+        return authentication.grant({"HTTP_AUTHORIZATION": f"Bearer {key}"}).tenant
 
     assert ask() == "acme"
     access.revoke(access.list()[0].id)
@@ -105,7 +105,7 @@ def test_remembered_keys_are_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch
     authentication = Authentication(gate.parts.access, gate.parts.settings)
     for number in range(8):
         key = gate.parts.access.create(f"tenant{number}")
-        assert authentication.tenant({"HTTP_AUTHORIZATION": f"Bearer {key}"}) == f"tenant{number}"
+        assert authentication.grant({"HTTP_AUTHORIZATION": f"Bearer {key}"}).tenant == f"tenant{number}"
     assert len(authentication._known) <= 3
 
 
