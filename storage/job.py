@@ -60,6 +60,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     start_by_ms: int
     #: How long the record outlives its terminal state.
     result_ttl_s: int
+    #: Events that the job's own webhook wants, separated by spaces.
+    webhook: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
     #: Of a pipeline: what its steps took, JSON.
     steps: bytes = b""
+    #: Events that the job's own webhook wants, separated by spaces.
+    webhook: str = ""
+    #: Events that somebody was to hear of, so far.
+    events: int = 0
+    #: Of them, and of the deliveries made from them: how many are not settled, and how many have failed.
+    hooks: int = 0
+    hooks_failed: int = 0
 
     @property
     def terminal(self) -> bool:
@@ -138,4 +147,5 @@ READ: dict[str, Callable[[bytes], object]] = {
     "cancel_requested": _flag, "erased": _text, "expires_ms": int, "outputs": bytes,
     "outputs_key": _text, "error": bytes, "queue_ms": float, "compute_ms": float,
     "batch_size": int, "device": _text, "steps": bytes,
+    "webhook": _text, "events": int, "hooks": int, "hooks_failed": int,
 }  # fmt: skip

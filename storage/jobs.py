@@ -191,7 +191,7 @@ class JobStore:
     def _create(self, group: tuple[str, str, int], jobs: Sequence[NewJob], given: Sequence[tuple[str, str]]) -> Call:
         tenant, queue, limit = group
         rows = [
-            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body)
+            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body, job.webhook)
             for job, (_, body) in zip(jobs, given, strict=True)
         ]
         return Call(
@@ -350,12 +350,15 @@ class JobStore:
             answer = self._scripts.run(Call("release", (keys.job(id),), ()))
         return (answer[0].decode(), answer[1]) if answer else None
 
-    def erase(self, job: Job, *, reason: str) -> str:
-        """Erase inputs and outputs, leaving a tombstone; `reason` is "deleted" or "expired"."""
+    def erase(self, job: Job, *, reason: str, remains: bytes = b"") -> str:
+        """Erase inputs and outputs, leaving a tombstone; `reason` is "deleted" or "expired".
+
+        `remains`: its message without inputs, kept where a webhook is yet to tell of the job's end.
+        """
         call = Call(
             "erase",
             (*self._keys(job.id, job.queue), keys.tenant_jobs(job.tenant)),
-            (job.id, self.now_ms(), reason, TOMBSTONE_S),
+            (job.id, self.now_ms(), reason, TOMBSTONE_S, remains),
         )
         with store_errors():
             answer = self._scripts.run(call)

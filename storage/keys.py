@@ -23,6 +23,15 @@ SECRET = PREFIX + "secret"
 #: Hash of counters: jobs by terminal state, refused commits.
 COUNTERS = PREFIX + "counters"
 
+#: Sorted set of events that webhooks are to tell of: score milliseconds, member `<event>:<number>:<job>`.
+OUTBOX = PREFIX + "outbox"
+#: Hash of the tenants that have an enabled webhook endpoint: tenant -> the events wanted, separated by spaces.
+SUBSCRIBERS = PREFIX + "subscribers"
+#: Sorted set of webhook targets, by the time when something is to be sent there.
+TARGETS = PREFIX + "targets"
+#: Hash of counters: what came of webhooks.
+HOOK_COUNTERS = PREFIX + "hookcounters"
+
 
 def job(id: str) -> str:
     return PREFIX + "job:" + id
@@ -44,6 +53,41 @@ def idempotency(tenant: str, digest: str) -> str:
 
 def worker(name: str) -> str:
     return PREFIX + "worker:" + name
+
+
+def ended(id: str, number: int) -> str:
+    """A job's record as it was at its end, where it was retried before its webhooks knew."""
+    return job(id) + f":{number}"
+
+
+def endpoints(tenant: str) -> str:
+    """Hash of a tenant's webhook endpoints: id -> JSON, their secrets included."""
+    return PREFIX + "webhooks:" + tenant
+
+
+def delivery(id: str) -> str:
+    """One webhook on its way to one target."""
+    return PREFIX + "delivery:" + id
+
+
+def deliveries(job: str) -> str:
+    """List of the ids of a job's deliveries, oldest first."""
+    return PREFIX + "deliveries:" + job
+
+
+def target(name: str) -> str:
+    """Sorted set of the deliveries that wait for one target, by the time of their next sending."""
+    return PREFIX + "target:" + name
+
+
+def sending(name: str) -> str:
+    """Sorted set of what is being sent to one target, or for one tenant, by the time when its lease runs out."""
+    return PREFIX + "sending:" + name
+
+
+def condition(target: str) -> str:
+    """Hash of how a target fares: `good_ms` last success, `failing_ms` since when there was none."""
+    return PREFIX + "condition:" + target
 
 
 def statistics(pool: str, model: str, version: str) -> str:

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from storage import keys
 from storage.connection import Client
 
 FOLDER = Path(__file__).with_name("lua")
-#: Scripts that end a job begin with the shared lines of terminal.lua.
-ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase"})
+#: Scripts that end a job, or undo its end, begin with the shared lines of terminal.lua.
+ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry"})
+
+#: Keys that scripts which end jobs use beside those they are given.
+NAMES = f'local OUTBOX, SUBSCRIBERS = "{keys.OUTBOX}", "{keys.SUBSCRIBERS}"\n'
 
 
 class Call(NamedTuple):
@@ -22,7 +26,7 @@ class Call(NamedTuple):
 
 def _source(name: str) -> str:
     text = (FOLDER / f"{name}.lua").read_text()
-    return (FOLDER / "terminal.lua").read_text() + text if name in ENDING else text
+    return NAMES + (FOLDER / "terminal.lua").read_text() + text if name in ENDING else text
 
 
 SOURCES = {path.stem: _source(path.stem) for path in sorted(FOLDER.glob("*.lua")) if path.stem != "terminal"}

@@ -88,7 +88,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             created_ms=created,
             start_by_ms=self.start_by_ms(created),
             result_ttl_s=self.result_ttl_s,
+            webhook=" ".join(self.webhook.events) if self.webhook else "",
         )
+
+    def without_inputs(self) -> bytes:
+        """What of it outlives the job's erasure, encoded."""
+        return msgspec.structs.replace(self, inputs=msgspec.Raw(b"{}"), parameters={}).encode()
 
 
 _encoder = msgspec.json.Encoder()

@@ -8,19 +8,19 @@
 local now, started = tonumber(ARGV[1]), {}
 local function claim(key, id, redelivered, holder)
   local held = redis.call("HMGET", key, "status", "start_by_ms", "not_before_ms", "cancel_requested", "losses",
-    "queued_ms", "holder", "attempt", "failures", "result_ttl_s", "created_ms")
+    "queued_ms", "holder", "attempt", "failures", "result_ttl_s", "created_ms", "webhook")
   local status, attempt, failures = held[1], tonumber(held[8]) or 0, tonumber(held[9]) or 0
   if not status then return "missing", 0, 0 end
   if status == "running" then
     if held[7] == holder then return "run", attempt, failures end
     if not redelivered then return "duplicate", 0, 0 end
     if held[4] == "1" then
-      terminate(key, id, KEYS[1], KEYS[2], "canceled", now, held[10], true)
+      terminate(key, id, KEYS[1], KEYS[2], "canceled", now, held[10], held[12], true)
       return "canceled", 0, 0
     end
     local losses = redis.call("HINCRBY", key, "losses", 1)
     if losses > tonumber(ARGV[4]) then
-      terminate(key, id, KEYS[1], KEYS[2], "failed", now, held[10], true, "attempt", attempt + 1, "error", ARGV[5])
+      terminate(key, id, KEYS[1], KEYS[2], "failed", now, held[10], held[12], true, "attempt", attempt + 1, "error", ARGV[5])
       return "lost", 0, 0
     end
   elseif status == "queued" then
@@ -28,11 +28,12 @@ local function claim(key, id, redelivered, holder)
     local start_by = tonumber(held[2]) or 0
     -- Once it has started it was in time, however often it runs again.
     if start_by > 0 and now > start_by and not held[8] then
-      terminate(key, id, KEYS[1], KEYS[2], "expired", now, held[10])
+      terminate(key, id, KEYS[1], KEYS[2], "expired", now, held[10], held[12])
       return "expired", 0, 0
     end
     redis.call("ZREM", KEYS[1], id)
     if start_by > 0 then redis.call("ZREM", KEYS[2], "expire:" .. id) end
+    emit(key, id, "job.started", held[12], now)
   else
     return "done", 0, 0
   end

@@ -1,7 +1,8 @@
 -- create: records of jobs of one tenant and one lane come into being, each once.
 -- KEYS tenant's list, waiting, due, set of queues, then the job of each, then the idempotency key of each ("" without)
 -- ARGV tenant, queue, queue limit (0: none), idempotency ttl (s),
---      in MessagePack for each job {id, created_ms, start_by_ms, result_ttl_s, body digest}, then the message of each
+--      in MessagePack for each job {id, created_ms, start_by_ms, result_ttl_s, body digest,
+--      events of its webhook}, then the message of each
 -- Returns in MessagePack for each {"created"|"full", jobs in the lane} or {"exists"|"same"|"mismatch", id}
 local tenant, queue, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local rows = cmsgpack.unpack(ARGV[5])
@@ -27,6 +28,7 @@ local function create(key, remembered, one, message)
   -- What most jobs have alike is left out: a million of them wait in memory.
   if one[3] ~= 0 then fields[11], fields[12] = "start_by_ms", string.format("%.0f", one[3]) end
   if one[4] ~= 86400 then fields[#fields + 1], fields[#fields + 2] = "result_ttl_s", string.format("%.0f", one[4]) end
+  if one[6] ~= "" then fields[#fields + 1], fields[#fields + 2] = "webhook", one[6] end
   redis.call("HSET", key, unpack(fields))
   redis.call("ZADD", KEYS[1], 0, id)
   redis.call("ZADD", KEYS[2], one[2], id)

@@ -5,7 +5,7 @@
 -- Returns in MessagePack for each the status committed, or "stale" when another attempt holds the job
 local now = tonumber(ARGV[1])
 local function finish(key, one, text)
-  local held = redis.call("HMGET", key, "status", "attempt", "cancel_requested", "result_ttl_s")
+  local held = redis.call("HMGET", key, "status", "attempt", "cancel_requested", "result_ttl_s", "webhook")
   local status, token = held[1], tonumber(held[2])
   if token == one[2] and status ~= "running" and status ~= "queued" then
     return status  -- this very commit, asked again because its answer was lost
@@ -23,7 +23,7 @@ local function finish(key, one, text)
   end
   if one[6] ~= 0 then redis.call("HINCRBY", key, "failures", one[6]) end
   if one[7] ~= 0 then redis.call("HINCRBY", key, "losses", one[7]) end
-  terminate(key, one[1], KEYS[1], KEYS[2], status, now, held[4], true, field, value, "compute_ms",
+  terminate(key, one[1], KEYS[1], KEYS[2], status, now, held[4], held[5], true, field, value, "compute_ms",
     string.format("%.3f", one[5]))
   return status
 end

@@ -3,13 +3,13 @@
 -- KEYS job, waiting, due, done channel, counters
 -- ARGV id, now_ms, token, not_before_ms (0: at once), failures to add, losses to add
 -- Returns "queued", "canceled" when a cancel was asked for meanwhile, or "stale"
-local held = redis.call("HMGET", KEYS[1], "status", "attempt", "cancel_requested", "result_ttl_s")
+local held = redis.call("HMGET", KEYS[1], "status", "attempt", "cancel_requested", "result_ttl_s", "webhook")
 if held[1] == "queued" and held[2] == ARGV[3] then return "queued" end  -- asked again
 if held[1] ~= "running" or held[2] ~= ARGV[3] then return "stale" end
 if ARGV[5] ~= "0" then redis.call("HINCRBY", KEYS[1], "failures", ARGV[5]) end
 if ARGV[6] ~= "0" then redis.call("HINCRBY", KEYS[1], "losses", ARGV[6]) end
 if held[3] == "1" then
-  terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], "canceled", tonumber(ARGV[2]), held[4], true)
+  terminate(KEYS[1], ARGV[1], KEYS[2], KEYS[3], "canceled", tonumber(ARGV[2]), held[4], held[5], true)
   announce(KEYS[3], KEYS[4], KEYS[5])
   return "canceled"
 end

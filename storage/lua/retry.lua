@@ -7,8 +7,11 @@ local status = held[1]
 if not status or status == "withdrawn" then return "missing" end
 if held[2] and held[2] ~= "" then return "erased" end
 if status ~= "failed" and status ~= "canceled" and status ~= "expired" then return status end
+-- What a webhook is yet to tell of stays as it was.
+local number = untold(KEYS[1], ARGV[1])
+if number then redis.call("COPY", KEYS[1], KEYS[1] .. ":" .. number) end
 redis.call("HDEL", KEYS[1], "error", "outputs", "outputs_key", "cancel_requested", "completed_ms", "expires_ms",
-  "started_ms", "steps", "failures", "losses", "compute_ms", "queue_ms")
+  "started_ms", "steps", "failures", "losses", "compute_ms", "queue_ms", "hooks_failed")
 redis.call("HSET", KEYS[1], "status", "queued", "queued_ms", ARGV[2], "not_before_ms", ARGV[2], "start_by_ms", ARGV[3])
 redis.call("PERSIST", KEYS[1])
 redis.call("ZREM", KEYS[3], "erase:" .. ARGV[1])

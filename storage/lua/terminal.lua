@@ -1,9 +1,32 @@
--- Shared by every script that ends jobs (put in front of them): `terminate` gives a record its terminal state and
+-- Shared by every script that ends jobs (put in front of them, OUTBOX and SUBSCRIBERS named): `terminate` gives a record its terminal state and
 -- takes it out of the lanes; `announce`, once at the end, sees to its erasure, counts, and tells whoever waits.
 local TOMBSTONE_S = 604800
 local ended, erasures, counts = {}, {}, {}
--- `ran`: it was running, so that it stands neither among the waiting nor in the due set. `...`: further fields to set.
-local function terminate(key, id, waiting, due, status, now, ttl_s, ran, ...)
+local subscribers, subscribed = nil, {}
+-- Whether somebody is to hear of an event: by the events that the job's own webhook wants (nil without one), or because
+-- its tenant has an endpoint for it. Where no tenant of the farm has one, a script asks that once.
+local function heard(key, event, wanted)
+  if wanted and string.find(wanted, event, 1, true) then return true end
+  if subscribers == nil then subscribers = redis.call("EXISTS", SUBSCRIBERS) == 1 end
+  if not subscribers then return false end
+  local tenant = redis.call("HGET", key, "tenant") or ""
+  if subscribed[tenant] == nil then subscribed[tenant] = redis.call("HGET", SUBSCRIBERS, tenant) or "" end
+  return string.find(subscribed[tenant], event, 1, true) ~= nil
+end
+-- What somebody is to hear comes into the outbox with the move itself: no crash comes between.
+local function emit(key, id, event, wanted, now)
+  if not heard(key, event, wanted) then return end
+  redis.call("HINCRBY", key, "hooks", 1)
+  redis.call("ZADD", OUTBOX, now, event .. ":" .. redis.call("HINCRBY", key, "events", 1) .. ":" .. id)
+end
+-- The number of the job's newest end, while that stands in the outbox still.
+local function untold(key, id)
+  local number = redis.call("HGET", key, "events")
+  return number and redis.call("ZSCORE", OUTBOX, "job.completed:" .. number .. ":" .. id) and number
+end
+-- `wanted`: the events of the job's own webhook. `ran`: it was running, so that it stands neither among the waiting nor
+-- in the due set. `...`: further fields to set.
+local function terminate(key, id, waiting, due, status, now, ttl_s, wanted, ran, ...)
   ttl_s = tonumber(ttl_s) or 86400
   local expires = now + ttl_s * 1000
   redis.call("HSET", key, "status", status, "completed_ms", now, "expires_ms", expires, ...)
@@ -16,6 +39,7 @@ local function terminate(key, id, waiting, due, status, now, ttl_s, ran, ...)
   erasures[#erasures + 1] = expires
   erasures[#erasures + 1] = "erase:" .. id
   counts[status] = (counts[status] or 0) + 1
+  emit(key, id, "job.completed", wanted, now)
 end
 local function announce(due, channel, counters)
   if #ended == 0 then return end
