@@ -78,8 +78,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     result_ttl_s: int = RESULT_TTL_S
     #: Executions so far, and the fencing token: a commit must name the newest.
     attempt: int = 0
-    #: Executions that ended with the process that ran them.
+    #: Executions that ended with the worker that ran them.
     losses: int = 0
+    #: Executions that were taken over or put off for what is no fault of the job: a lost connection, a broker's
+    #: restart, an object store that was away.
+    interruptions: int = 0
     #: Executions that ended with an error of the model.
     failures: int = 0
     queued_ms: int = 0
@@ -109,6 +112,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: Of them, and of the deliveries made from them: how many are not settled, and how many have failed.
     hooks: int = 0
     hooks_failed: int = 0
+    #: How often it was sent back to the queue after its end, and the last errors before that, oldest first, JSON.
+    replays: int = 0
+    history: bytes = b""
 
     @property
     def terminal(self) -> bool:
@@ -142,10 +148,10 @@ def _status(text: bytes) -> Status:
 #: How each field of the hash is read.
 READ: dict[str, Callable[[bytes], object]] = {
     "tenant": _text, "queue": _text, "status": _status, "message": bytes, "created_ms": int,
-    "start_by_ms": int, "result_ttl_s": int, "attempt": int, "losses": int, "failures": int,
+    "start_by_ms": int, "result_ttl_s": int, "attempt": int, "losses": int, "interruptions": int, "failures": int,
     "queued_ms": int, "started_ms": int, "completed_ms": int, "not_before_ms": int,
     "cancel_requested": _flag, "erased": _text, "expires_ms": int, "outputs": bytes,
     "outputs_key": _text, "error": bytes, "queue_ms": float, "compute_ms": float,
-    "batch_size": int, "device": _text, "steps": bytes,
+    "batch_size": int, "device": _text, "steps": bytes, "replays": int, "history": bytes,
     "webhook": _text, "events": int, "hooks": int, "hooks_failed": int,
 }  # fmt: skip

@@ -5,7 +5,7 @@ it comes from and, where a worker asks, the attempt token, in one script: two th
 """
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -27,9 +27,11 @@ TOGETHER = 256
 
 
 class Creation(NamedTuple):
-    #: "created", "exists" (this id is known), "same" (this Idempotency-Key made the job `id`), "mismatch" or "full".
+    #: "created", "exists" (this id is known), "same" (this Idempotency-Key made the job `id`), "mismatch", "full" or
+    #: "quota".
     verdict: str
-    #: The job's id; after "created" and "full": how many jobs wait in the lane.
+    #: The job's id; after "created" and "full": how many jobs wait in the lane; after "quota": how many of its
+    #: tenant's are queued or running.
     detail: str
 
 
@@ -169,17 +171,28 @@ class JobStore:
         return creation
 
     def create_all(
-        self, jobs: Iterable[tuple[NewJob, int]], *, idempotency: Sequence[tuple[str, str]] = ()
+        self,
+        jobs: Iterable[tuple[NewJob, int]],
+        *,
+        idempotency: Sequence[tuple[str, str]] = (),
+        in_flight: Mapping[str, int] | None = None,
     ) -> list[Creation]:
         """Make many records in one round trip; with each job its queue's limit.
 
-        `idempotency`: nothing, or for each job its Idempotency-Key and its body's digest.
+        `idempotency`: nothing, or for each job its Idempotency-Key and its body's digest. `in_flight`: how many jobs
+        a tenant may have queued and running, where there is a limit.
         """
+        most = in_flight or {}
         wanted = list(jobs)
         given = idempotency or [("", "")] * len(wanted)
         chunks = chunked((job.tenant, job.queue, limit) for job, limit in wanted)
         calls = [
-            self._create(group, [wanted[index][0] for index in indexes], [given[index] for index in indexes])
+            self._create(
+                group,
+                [wanted[index][0] for index in indexes],
+                [given[index] for index in indexes],
+                in_flight=most.get(group[0], 0),
+            )
             for group, indexes in chunks
         ]
         found: dict[int, Creation] = {}
@@ -188,7 +201,9 @@ class JobStore:
                 found.update(zip(indexes, _creations.decode(answer), strict=True))
         return [found[index] for index in range(len(wanted))]
 
-    def _create(self, group: tuple[str, str, int], jobs: Sequence[NewJob], given: Sequence[tuple[str, str]]) -> Call:
+    def _create(
+        self, group: tuple[str, str, int], jobs: Sequence[NewJob], given: Sequence[tuple[str, str]], *, in_flight: int
+    ) -> Call:
         tenant, queue, limit = group
         rows = [
             (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body, job.webhook)
@@ -197,18 +212,18 @@ class JobStore:
         return Call(
             "create",
             (
-                keys.tenant_jobs(tenant), keys.waiting(queue), keys.DUE, keys.QUEUES,
+                keys.tenant_jobs(tenant), keys.waiting(queue), keys.DUE, keys.QUEUES, keys.IN_FLIGHT,
                 *[keys.job(job.id) for job in jobs],
                 *[keys.idempotency(tenant, key) if key else "" for key, _ in given],
             ),
-            (tenant, queue, limit, IDEMPOTENCY_TTL_S, _encoder.encode(rows), *[job.message for job in jobs]),
+            (tenant, queue, limit, in_flight, IDEMPOTENCY_TTL_S, _encoder.encode(rows), *[job.message for job in jobs]),
         )  # fmt: skip
 
     def withdraw(self, job: NewJob) -> Status | None:
         """Take back a submission that the broker did not confirm; the status tells whether a worker was faster."""
         call = Call(
             "withdraw",
-            (keys.job(job.id), keys.tenant_jobs(job.tenant), keys.waiting(job.queue), keys.DUE),
+            (keys.job(job.id), keys.tenant_jobs(job.tenant), keys.waiting(job.queue), keys.DUE, keys.IN_FLIGHT),
             (job.id, WITHDRAWN_S),
         )
         return self._status(call)
@@ -269,6 +284,11 @@ class JobStore:
             for queue in queues:
                 pipe.zcard(keys.waiting(queue))
             return list(pipe.execute())
+
+    def in_flight(self, tenant: str) -> int:
+        """How many of a tenant's jobs are queued or running."""
+        with store_errors():
+            return int(self._client.hget(keys.IN_FLIGHT, tenant) or 0)
 
     def counters(self) -> dict[str, int]:
         """Jobs by terminal state, and `stale_commits`, since the store began."""
@@ -337,9 +357,19 @@ class JobStore:
         """End a queued job whose time to start has passed."""
         return self._status(Call("expire", self._keys(job.id, job.queue), (job.id, self.now_ms())))
 
-    def retry(self, job: Job, *, start_by_ms: int) -> str:
-        """Queue a job that ended badly again; the answer is its status before ("missing", "erased" otherwise)."""
-        keys_ = (keys.job(job.id), keys.waiting(job.queue), keys.DUE)
+    def fail(self, job: Job, error: bytes, *, running: bool = False) -> Status | None:
+        """End a queued job (`running`: one that runs as well) that nothing can run any more; the status after that."""
+        call = Call("fail", self._keys(job.id, job.queue), (job.id, self.now_ms(), error, int(running)))
+        return self._status(call)
+
+    def retry(self, job: Job, *, start_by_ms: int, replay: str = "") -> str:
+        """Queue a job that ended badly again; the answer is its status before ("missing", "erased" otherwise).
+
+        `replay`: the key of the replay that counts it.
+        """
+        keys_ = (
+            keys.job(job.id), keys.waiting(job.queue), keys.DUE, keys.failed_jobs(job.tenant), keys.IN_FLIGHT, replay,
+        )  # fmt: skip
         with store_errors():
             answer: bytes = self._scripts.run(Call("retry", keys_, (job.id, self.now_ms(), start_by_ms)))
         return answer.decode()
@@ -357,7 +387,7 @@ class JobStore:
         """
         call = Call(
             "erase",
-            (*self._keys(job.id, job.queue), keys.tenant_jobs(job.tenant)),
+            (*self._keys(job.id, job.queue), keys.tenant_jobs(job.tenant), keys.failed_jobs(job.tenant)),
             (job.id, self.now_ms(), reason, TOMBSTONE_S, remains),
         )
         with store_errors():

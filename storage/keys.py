@@ -20,6 +20,8 @@ API_KEYS = PREFIX + "keys"
 API_KEYS_USED = API_KEYS + ":used"
 #: The secret that signs links to objects.
 SECRET = PREFIX + "secret"
+#: Hash of how many jobs each tenant has queued or running.
+IN_FLIGHT = PREFIX + "in_flight"
 #: Hash of counters: jobs by terminal state, refused commits.
 COUNTERS = PREFIX + "counters"
 
@@ -40,6 +42,11 @@ def job(id: str) -> str:
 def tenant_jobs(tenant: str) -> str:
     """Sorted set of a tenant's job ids; equal scores, so that ids (ULIDs) sort by time."""
     return PREFIX + "jobs:" + tenant
+
+
+def failed_jobs(tenant: str) -> str:
+    """Sorted set of a tenant's dead letters: ids of the jobs that failed, by the time they did, milliseconds."""
+    return PREFIX + "failed:" + tenant
 
 
 def waiting(queue: str) -> str:

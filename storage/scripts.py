@@ -12,10 +12,13 @@ from storage.connection import Client
 
 FOLDER = Path(__file__).with_name("lua")
 #: Scripts that end a job, or undo its end, begin with the shared lines of terminal.lua.
-ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry"})
+ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry", "fail"})
 
 #: Keys that scripts which end jobs use beside those they are given.
-NAMES = f'local OUTBOX, SUBSCRIBERS = "{keys.OUTBOX}", "{keys.SUBSCRIBERS}"\n'
+NAMES = (
+    f'local OUTBOX, SUBSCRIBERS = "{keys.OUTBOX}", "{keys.SUBSCRIBERS}"\n'
+    f'local IN_FLIGHT, FAILED = "{keys.IN_FLIGHT}", "{keys.failed_jobs("")}"\n'
+)
 
 
 class Call(NamedTuple):

@@ -1,13 +1,17 @@
 -- create: records of jobs of one tenant and one lane come into being, each once.
--- KEYS tenant's list, waiting, due, set of queues, then the job of each, then the idempotency key of each ("" without)
--- ARGV tenant, queue, queue limit (0: none), idempotency ttl (s),
+-- KEYS tenant's list, waiting, due, set of queues, jobs in flight by tenant, then the job of each, then the
+--      idempotency key of each ("" without)
+-- ARGV tenant, queue, queue limit (0: none), limit of the tenant's jobs in flight (0: none), idempotency ttl (s),
 --      in MessagePack for each job {id, created_ms, start_by_ms, result_ttl_s, body digest,
 --      events of its webhook}, then the message of each
--- Returns in MessagePack for each {"created"|"full", jobs in the lane} or {"exists"|"same"|"mismatch", id}
+-- Returns in MessagePack for each {"created"|"full", jobs in the lane}, {"quota", jobs in flight} or
+--      {"exists"|"same"|"mismatch", id}
 local tenant, queue, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local rows = cmsgpack.unpack(ARGV[5])
+local most_flights = tonumber(ARGV[4])
+local rows = cmsgpack.unpack(ARGV[6])
 local depth = redis.call("ZCARD", KEYS[2])
 local before = depth
+local flights = most_flights > 0 and tonumber(redis.call("HGET", KEYS[5], tenant) or 0) or 0
 local function create(key, remembered, one, message)
   local id = one[1]
   if remembered ~= "" then
@@ -23,10 +27,12 @@ local function create(key, remembered, one, message)
   end
   if redis.call("EXISTS", key) == 1 then return {"exists", id} end
   if limit > 0 and depth >= limit then return {"full", tostring(depth)} end
-  local fields = {"tenant", tenant, "queue", queue, "status", "queued", "message", message, "created_ms",
-    string.format("%.0f", one[2])}
+  local flying = flights + depth - before
+  if most_flights > 0 and flying >= most_flights then return {"quota", tostring(flying)} end
+  local fields = {"tenant", tenant, "queue", queue, "status", "queued", "counted", "1", "message", message,
+    "created_ms", string.format("%.0f", one[2])}
   -- What most jobs have alike is left out: a million of them wait in memory.
-  if one[3] ~= 0 then fields[11], fields[12] = "start_by_ms", string.format("%.0f", one[3]) end
+  if one[3] ~= 0 then fields[13], fields[14] = "start_by_ms", string.format("%.0f", one[3]) end
   if one[4] ~= 86400 then fields[#fields + 1], fields[#fields + 2] = "result_ttl_s", string.format("%.0f", one[4]) end
   if one[6] ~= "" then fields[#fields + 1], fields[#fields + 2] = "webhook", one[6] end
   redis.call("HSET", key, unpack(fields))
@@ -35,14 +41,17 @@ local function create(key, remembered, one, message)
   if one[3] ~= 0 then redis.call("ZADD", KEYS[3], one[3], "expire:" .. id) end
   if remembered ~= "" then
     redis.call("HSET", remembered, "id", id, "body", one[5])
-    redis.call("EXPIRE", remembered, ARGV[4])
+    redis.call("EXPIRE", remembered, ARGV[5])
   end
   depth = depth + 1
   return {"created", tostring(depth)}
 end
 local answers = {}
 for index, one in ipairs(rows) do
-  answers[index] = create(KEYS[4 + index], KEYS[4 + #rows + index], one, ARGV[5 + index])
+  answers[index] = create(KEYS[5 + index], KEYS[5 + #rows + index], one, ARGV[6 + index])
 end
-if depth > before then redis.call("SADD", KEYS[4], queue) end
+if depth > before then
+  redis.call("SADD", KEYS[4], queue)
+  redis.call("HINCRBY", KEYS[5], tenant, depth - before)
+end
 return cmsgpack.pack(answers)

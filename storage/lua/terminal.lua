@@ -1,7 +1,8 @@
--- Shared by every script that ends jobs (put in front of them, OUTBOX and SUBSCRIBERS named): `terminate` gives a record its terminal state and
--- takes it out of the lanes; `announce`, once at the end, sees to its erasure, counts, and tells whoever waits.
+-- Shared by every script that ends jobs (put in front of them, with keys named in capitals): `terminate` gives a record
+-- its terminal state and takes it out of the lanes; `announce`, once at the end, sees to its erasure, counts, and tells
+-- whoever waits.
 local TOMBSTONE_S = 604800
-local ended, erasures, counts = {}, {}, {}
+local ended, erasures, counts, landed = {}, {}, {}, {}
 local subscribers, subscribed = nil, {}
 -- Whether somebody is to hear of an event: by the events that the job's own webhook wants (nil without one), or because
 -- its tenant has an endpoint for it. Where no tenant of the farm has one, a script asks that once.
@@ -29,12 +30,16 @@ end
 local function terminate(key, id, waiting, due, status, now, ttl_s, wanted, ran, ...)
   ttl_s = tonumber(ttl_s) or 86400
   local expires = now + ttl_s * 1000
-  redis.call("HSET", key, "status", status, "completed_ms", now, "expires_ms", expires, ...)
+  local own = redis.call("HMGET", key, "tenant", "counted")
+  redis.call("HSET", key, "status", status, "completed_ms", now, "expires_ms", expires, "counted", "0", ...)
   redis.call("EXPIRE", key, ttl_s + TOMBSTONE_S)
   if not ran then
     redis.call("ZREM", waiting, id)
     redis.call("ZREM", due, "expire:" .. id, "retry:" .. id)
   end
+  if status == "failed" and own[1] then redis.call("ZADD", FAILED .. own[1], now, id) end
+  -- A record from before there were counters was never counted.
+  if own[2] == "1" then landed[own[1]] = (landed[own[1]] or 0) - 1 end
   ended[#ended + 1] = id
   erasures[#erasures + 1] = expires
   erasures[#erasures + 1] = "erase:" .. id
@@ -45,5 +50,6 @@ local function announce(due, channel, counters)
   if #ended == 0 then return end
   redis.call("ZADD", due, unpack(erasures))
   for status, count in pairs(counts) do redis.call("HINCRBY", counters, status, count) end
+  for tenant, change in pairs(landed) do redis.call("HINCRBY", IN_FLIGHT, tenant, change) end
   redis.call("PUBLISH", channel, table.concat(ended, " "))
 end

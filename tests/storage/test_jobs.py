@@ -305,6 +305,9 @@ class JobLife(RuleBasedStateMachine):
         assert not (self.cancel_heard and job.status is Status.SUCCEEDED), "a cancel heard is never followed by success"
         waits = self.client.zscore(keys.waiting(QUEUE), "job_1") is not None
         assert waits == (job.status is Status.QUEUED)
+        assert self.jobs.in_flight("acme") == (job.status in (Status.QUEUED, Status.RUNNING))
+        dead = self.client.zscore(keys.failed_jobs("acme"), "job_1") is not None
+        assert dead == (job.status is Status.FAILED)
         if job.terminal:
             assert self.outcome in (None, job.outputs), "one outcome"
             self.outcome = job.outputs
