@@ -152,8 +152,11 @@ outputs: [{name: y, datatype: FP32, shape: [-1]}]
 """
 
 
-def build(folder: Path) -> Path:
-    """Write the repository into `folder`; one of its manifests is broken, and the others must serve all the same."""
+def build(folder: Path, *names: str) -> Path:
+    """Write the repository, or the models named, into `folder`.
+
+    One of its manifests is broken, and the others must serve all the same.
+    """
     for name, manifest, handler in (
         ("echo", ECHO, ECHO_HANDLER),
         ("trouble", TROUBLE, TROUBLE_HANDLER),
@@ -162,6 +165,8 @@ def build(folder: Path) -> Path:
         ("phrases", PHRASES, ""),
         ("broken", BROKEN, ""),
     ):
+        if names and name not in names:
+            continue
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "model.yaml").write_text(manifest)
         if handler:
