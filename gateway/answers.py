@@ -1,7 +1,4 @@
-"""Responses: JSON by msgspec, times as RFC 3339."""
-
-from functools import lru_cache
-from time import gmtime, strftime
+"""Responses: JSON by msgspec."""
 
 import msgspec
 from flask import Response
@@ -35,17 +32,3 @@ def bare(status: int, headers: dict[str, str]) -> Response:
     response = Response(status=status, headers=headers)
     del response.headers["Content-Type"]
     return response
-
-
-def timestamp(ms: int) -> str | None:
-    """Milliseconds since the epoch as RFC 3339 in UTC; None for 0, which means "not yet"."""
-    if not ms:
-        return None
-    seconds, rest = divmod(ms, 1000)
-    return f"{_second(seconds)}.{rest:03d}Z"
-
-
-# Jobs of one second share it: formatting costs more than looking it up.
-@lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))

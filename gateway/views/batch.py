@@ -13,10 +13,11 @@ from gateway.asking import base_url, traceparent
 from gateway.idempotency import asked_key, idempotency
 from gateway.json_bodies import read_json
 from gateway.parts import Parts
-from gateway.rendering import JobObject, render
+from gateway.rendering import render
 from gateway.routes import Answer, Body, Parameter, Route
 from gateway.submission import Submission, decode, read_inputs
 from gateway.submitting import Submitted
+from tasks.job_object import JobObject
 
 #: Submissions in one body.
 MAX_JOBS = 1000

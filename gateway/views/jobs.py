@@ -13,13 +13,14 @@ from gateway.asking import asked_wait, base_url, permitted, preferred_wait, read
 from gateway.idempotency import asked_key, idempotency
 from gateway.job_forms import JobForm
 from gateway.parts import Parts
-from gateway.rendering import JobObject, render
+from gateway.rendering import render
 from gateway.routes import Answer, Body, Parameter, Route
 from gateway.submission import Submission, decode, read_inputs
 from gateway.submitting import Submitted
 from gateway.suspending import blocking
 from gateway.waiting import Waiter
 from storage.job import Job, Status
+from tasks.job_object import JobObject
 from tasks.message import new_id
 
 _JOB = {"application/json": JobObject}

@@ -9,10 +9,11 @@ from errors import Fault, InvalidInput
 from gateway.answers import answer
 from gateway.asking import JOB_ID, base_url
 from gateway.parts import Parts
-from gateway.rendering import JobObject, render
+from gateway.rendering import render
 from gateway.routes import Answer, Parameter, Route
 from storage.job import Job, Status
 from storage.jobs import wall_ms
+from tasks.job_object import JobObject
 from tasks.message import Message, decode
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500

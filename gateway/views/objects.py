@@ -9,13 +9,14 @@ from ulid import ULID
 
 from errors import MalformedBody, NotFound
 from gateway import bodies, forms
-from gateway.answers import answer, bare, timestamp
+from gateway.answers import answer, bare
 from gateway.asking import base_url
 from gateway.inputs import OBJECT_ID, upload_key
 from gateway.links import LINK_TTL_S
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
 from storage.objects import Stored
+from tasks.job_object import timestamp
 
 #: Bytes are shown as what they are to nobody: a browser must not run an upload as a page of this origin.
 SAFE = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}

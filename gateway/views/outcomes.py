@@ -11,10 +11,11 @@ from gateway.json_bodies import anything
 from gateway.links import LINK_TTL_S
 from gateway.parts import Parts
 from gateway.problems import document
-from gateway.rendering import JobObject, render
+from gateway.rendering import render
 from gateway.routes import Answer, Route
 from storage.job import Job, Status
 from storage.jobs import wall_ms
+from tasks.job_object import JobObject
 from tasks.message import decode
 
 #: Seconds that a client is told to wait for a result that is not there.

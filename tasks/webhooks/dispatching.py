@@ -1,0 +1,71 @@
+"""The outbox's and the targets' tick, and the Celery task that sends.
+
+A task names a target, not a delivery: what is to be sent, and when, stands in Redis alone. So a task that is lost, or
+comes twice, or to a process that dies, does no harm: whatever is due is dispatched again.
+"""
+
+import logging
+from typing import Any
+
+from celery import Celery
+from kombu import Connection
+
+from storage.deliveries import Deliveries
+from tasks.webhooks.delivering import Deliverer
+from tasks.webhooks.expanding import Expander
+
+log = logging.getLogger(__name__)
+
+#: Celery's name of the task.
+TASK = "penstock.webhooks.send"
+#: Events expanded, and targets looked at, in one tick.
+LIMIT = 500
+#: After which a task in the broker is worth nothing: its target has been dispatched again, seconds.
+STALE_S = 60
+
+
+class Dispatcher:
+    """Publishes a task for each sender that a target needs."""
+
+    def __init__(self, app: Celery, expander: Expander, deliveries: Deliveries, *, queue: str) -> None:
+        self._app = app
+        self._expander = expander
+        self._deliveries = deliveries
+        self._queue = queue
+        self._connection: Connection | None = None
+
+    def tick(self) -> None:
+        while self._expander.tick(limit=LIMIT) == LIMIT:
+            self._dispatch()
+        self._dispatch()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+
+    def _dispatch(self) -> None:
+        for target in self._deliveries.due(limit=LIMIT):
+            for _ in range(self._deliveries.dispatch(target)):
+                self._publish(target)
+
+    def _publish(self, target: str) -> None:
+        if self._connection is None:
+            self._connection = self._app.connection_for_write(connect_timeout=2)
+        try:
+            self._app.send_task(
+                TASK, [target], queue=self._queue, connection=self._connection, expiration=STALE_S, retry=False
+            )
+        # What the connection was lost to is raised on; the next tick takes a new one.
+        except Exception:
+            self.close()
+            raise
+
+
+def register(app: Celery, deliverer: Deliverer) -> Any:
+    """Make the task known to this process's Celery."""
+
+    def send(target: str) -> None:
+        deliverer.drain(target)
+
+    return app.task(send, name=TASK, ignore_result=True)

@@ -1,0 +1,91 @@
+"""From an event in the outbox to a delivery for each that subscribed to it."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+
+from errors import InvalidInput, MalformedBody, StoreUnavailable, TargetRefused
+from settings import Settings
+from storage.deliveries import Deliveries, Entry, Planned
+from storage.job import Job
+from storage.jobs import JobStore
+from storage.webhooks import Endpoints
+from tasks.message import Message, decode
+from tasks.webhooks.addresses import read
+from tasks.webhooks.body import body_of
+
+log = logging.getLogger(__name__)
+
+
+class Expander:
+    def __init__(self, jobs: JobStore, endpoints: Endpoints, deliveries: Deliveries, *, base: str) -> None:
+        """`base`: the gateway's address as receivers may use it."""
+        self._jobs = jobs
+        self._endpoints = endpoints
+        self._deliveries = deliveries
+        self._base = base
+        self._stuck: set[str] = set()
+
+    def tick(self, *, limit: int) -> int:
+        """Expand what stands in the outbox, oldest first; returns how much was found."""
+        entries = self._deliveries.outbox(limit=limit + len(self._stuck))
+        for entry in entries:
+            if entry.member not in self._stuck:
+                self._try(entry)
+        return len(entries) - len(self._stuck)
+
+    def _try(self, entry: Entry) -> None:
+        try:
+            self.expand(entry)
+        except StoreUnavailable:
+            raise
+        # A mistake of ours with one event keeps no other from being told; this one stays for a process that knows more.
+        except Exception:
+            log.exception("an event cannot be told of", extra={"job": entry.job, "event": entry.event})
+            self._stuck.add(entry.member)
+
+    def expand(self, entry: Entry) -> None:
+        job = self._deliveries.ended(entry) or self._jobs.get(entry.job)
+        message = readable(job) if job else None
+        if job is None or message is None:
+            log.warning("an event's job is gone, nobody is told", extra={"job": entry.job, "event": entry.event})
+            self._deliveries.expand(entry, [], b"")
+            return
+        planned = list(self._planned(job, message, entry))
+        body = body_of(job, message, event=entry.event, at_ms=entry.at_ms, base=self._base)
+        self._deliveries.expand(entry, planned, body)
+
+    def _planned(self, job: Job, message: Message, entry: Entry) -> Iterator[Planned]:
+        webhook = message.webhook
+        if webhook is not None and entry.event in webhook.events:
+            target = f"{job.tenant}/@{host(webhook.url)}"
+            yield Planned(delivery_id(entry, ""), target, entry.event, "", webhook.url)
+        for one in self._endpoints.all(job.tenant):
+            if not one.disabled and entry.event in one.events:
+                yield Planned(delivery_id(entry, one.id), f"{job.tenant}/{one.id}", entry.event, one.id, one.url)
+
+
+def readable(job: Job) -> Message | None:
+    """The job's message; None where it was erased, or is none."""
+    try:
+        return decode(job.message) if job.message else None
+    except (InvalidInput, MalformedBody):
+        return None
+
+
+def delivery_id(entry: Entry, endpoint: str) -> str:
+    """The `webhook-id`: the same however often the event is expanded."""
+    return "msg_" + hashlib.sha256(f"{entry.member}:{endpoint}".encode()).hexdigest()[:32]
+
+
+def host(url: str) -> str:
+    """What of a job's URL names its receiver; a URL that nothing can be sent to has a queue as well."""
+    try:
+        return read(url).authority
+    except TargetRefused:
+        return "-"
+
+
+def base_of(settings: Settings) -> str:
+    """The gateway's address in webhooks, where no request says how the client reaches it."""
+    return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
