@@ -43,6 +43,7 @@ from storage.objects import Objects, open_objects
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
 from tasks.publisher import Publisher
+from tasks.webhooks.addresses import Policy
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,12 @@ def create_app(
         links=Links(access),
         tally=Tally(),
         submitter=Submitter(
-            jobs=jobs, inputs=inputs, resolver=resolver, publisher=publisher, deadline_s=settings.submit_deadline_s
+            jobs=jobs,
+            inputs=inputs,
+            resolver=resolver,
+            publisher=publisher,
+            policy=Policy.from_settings(settings),
+            deadline_s=settings.submit_deadline_s,
         ),
     )
     app = Application("gateway", static_folder=None)

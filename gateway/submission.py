@@ -3,13 +3,13 @@
 import time
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from errors import Fault, InvalidInput
 from gateway.json_bodies import anything, escaped, read_json
+from storage.webhooks import EVENTS
 from tasks.message import Lane
 
 #: Longest time that anything may be asked to wait or be kept, seconds: 30 days.
@@ -24,9 +24,10 @@ Word = Annotated[str, Meta(max_length=512)]
 
 
 class WebhookWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to report the job's end."""
+    """Where to report the job to."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    #: job.started, job.completed.
     events: tuple[Annotated[str, Meta(max_length=64)], ...] = ("job.completed",)
 
 
@@ -88,8 +89,8 @@ def checked(submission: Submission, place: str = "#") -> Submission:
             faults.append(Fault(f"{place}/{name}", reason))
     if submission.deadline is not None and submission.deadline.timestamp() <= time.time():
         faults.append(Fault(f"{place}/deadline", "has passed"))
-    if submission.webhook is not None and (reason := webhook_complaint(submission.webhook)):
-        faults.append(Fault(f"{place}/webhook/url", reason))
+    if submission.webhook is not None and (found := webhook_complaint(submission.webhook)):
+        faults.append(Fault(f"{place}/webhook/{found[0]}", found[1]))
     if faults:
         raise InvalidInput(f"{faults[0].pointer} {faults[0].detail}", faults=faults)
     return submission
@@ -118,9 +119,11 @@ def depth(value: object) -> int:
     return count
 
 
-def webhook_complaint(webhook: WebhookWish) -> str:
-    try:
-        parts = urlsplit(webhook.url)
-    except ValueError:
-        return "is no URL"
-    return "" if parts.scheme in ("http", "https") and parts.hostname else "must be an http or https URL"
+def webhook_complaint(webhook: WebhookWish) -> tuple[str, str] | None:
+    """What is wrong with its events, and where. Its URL is for `tasks.webhooks.addresses` to judge."""
+    if not webhook.events:
+        return "events", f"must name one of {', '.join(EVENTS)}"
+    for number, event in enumerate(webhook.events):
+        if event not in EVENTS:
+            return f"events/{number}", f"is none of {', '.join(EVENTS)}"
+    return None

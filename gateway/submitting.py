@@ -26,6 +26,7 @@ from storage.jobs import Creation, JobStore
 from tasks.message import VERSION, Message, Webhook, decode, new_id
 from tasks.publisher import Publisher
 from tasks.ticket import Outgoing
+from tasks.webhooks.addresses import Policy, check_url
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,13 @@ class Submitter:
     """The way of a submission into store and broker."""
 
     def __init__(
-        self, *, jobs: JobStore, inputs: Inputs, resolver: Resolver, publisher: Publisher, deadline_s: float,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        self, *, jobs: JobStore, inputs: Inputs, resolver: Resolver, publisher: Publisher, policy: Policy,
+        deadline_s: float, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._inputs = inputs
         self._resolver = resolver
+        self._policy = policy
         self._publisher = publisher
         self._acceptor = Acceptor(jobs, publisher, deadline_s=deadline_s)
         self._deadline_s = deadline_s
@@ -76,6 +78,8 @@ class Submitter:
         rows, measured = check(manifest, values), measure(manifest, values)
         id, now, kept = id or new_id(), self._now_ms(), list(moved)
         webhook = submission.webhook
+        if webhook is not None:
+            check_url(webhook.url, self._policy)
         settled = self._inputs.inline(inputs)
         if settled is None:
             settled = await blocking(lambda: self._settle(inputs, tenant, id, kept))

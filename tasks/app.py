@@ -6,6 +6,7 @@ connection life, signals and remote control, and runs what orchestrates.
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
@@ -18,6 +19,7 @@ from settings import Settings
 #: its 28 delay queues.
 WORKER_QUEUE = "penstock.worker"
 ORCHESTRATOR_QUEUE = "penstock.orchestrator"
+WEBHOOK_QUEUE = "penstock.webhooks"
 #: Embedded: seconds after which a message of a worker that died is delivered again. A worker that lives keeps its
 #: messages by renewing them (workers/lane.py), so this need not exceed the longest job.
 VISIBILITY_TIMEOUT_S = 10
@@ -42,13 +44,14 @@ def keep_our_logging(**_: Any) -> None:
     """A receiver is all it takes for Celery to leave logging as logs.py has set it up."""
 
 
-def run_worker(app: Celery, *, name: str, queue: str) -> None:
-    """Run Celery's worker for one of our processes until a signal ends it."""
+def run_worker(app: Celery, *, name: str, queues: Sequence[str], threads: int = 0) -> None:
+    """Run Celery's worker for one of our processes until a signal ends it; `threads`: tasks at once, 0 for none."""
+    pool = ["--pool", "threads", "--concurrency", str(threads)] if threads else ["--pool", "solo"]
     # Nothing but JSON is accepted, so that running as root, as in a container, is no more than running as root.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     app.worker_main(
         [
-            "--quiet", "worker", "--hostname", name, "--pool", "solo", "--queues", queue, "--loglevel", "warning",
+            "--quiet", "worker", "--hostname", name, *pool, "--queues", ",".join(queues), "--loglevel", "warning",
             "--without-gossip", "--without-mingle", "--without-heartbeat",
         ]
     )  # fmt: skip
@@ -63,7 +66,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_heartbeat=30,
-        task_queues=[Queue(name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE)],
+        task_queues=[Queue(name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)],
         task_default_queue=ORCHESTRATOR_QUEUE,
         task_create_missing_queues=False,
         accept_content=["json"],

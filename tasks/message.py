@@ -91,10 +91,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             webhook=" ".join(self.webhook.events) if self.webhook else "",
         )
 
-    def without_inputs(self) -> bytes:
-        """What of it outlives the job's erasure, encoded."""
-        return msgspec.structs.replace(self, inputs=msgspec.Raw(b"{}"), parameters={}).encode()
-
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
@@ -123,6 +119,15 @@ def decode(body: bytes) -> Message:
     if message.v != VERSION:
         raise InvalidInput(f"message schema version {message.v} is not {VERSION}", faults=[Fault("#/v", "unknown")])
     return message
+
+
+def without_inputs(body: bytes) -> bytes:
+    """What of a message outlives its job's erasure, encoded; nothing where it cannot be read."""
+    try:
+        message = decode(body)
+    except (InvalidInput, MalformedBody):
+        return b""
+    return msgspec.structs.replace(message, inputs=msgspec.Raw(b"{}"), parameters={}).encode()
 
 
 def wrong_queue(message: Message, queue: str) -> InvalidInput:

@@ -6,30 +6,24 @@ and every step may be done twice without harm.
 """
 
 import logging
-import threading
 import time
-import uuid
-from typing import Any
 
 import redis
-from celery import bootsteps
 from kombu import Connection
-from redis.exceptions import LockError, RedisError
 
 from errors import InvalidInput, ObjectsUnavailable
-from storage import keys
+from storage.deliveries import Deliveries
 from storage.job import Status
 from storage.jobs import Due, JobStore
 from storage.objects import Objects
 from tasks import topology
+from tasks.message import without_inputs
 from tasks.publisher import Publisher
 from tasks.ticket import Outgoing
+from tasks.ticking import Ticking
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.25
-#: How long the lock outlives a relay that died, seconds.
-LOCK_S = 10
 #: Between looks for jobs that are in no queue, and how long a job has waited before it may count as one, seconds.
 REAP_S, STUCK_S = 5.0, 15.0
 #: Until what could not be done is tried again, milliseconds.
@@ -39,10 +33,11 @@ LIMIT = 500
 
 
 class Relay:
-    def __init__(self, jobs: JobStore, objects: Objects, publisher: Publisher) -> None:
+    def __init__(self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries) -> None:
         self._jobs = jobs
         self._objects = objects
         self._publisher = publisher
+        self._deliveries = deliveries
 
     def tick(self) -> int:
         """Do what is due; returns how many members were found."""
@@ -85,8 +80,9 @@ class Relay:
     def _erase(self, due: Due, id: str) -> None:
         job = self._jobs.get(id)
         # The record first: a client that retries the job at this moment keeps its inputs, or is told that it is gone.
-        if job is not None and self._jobs.erase(job, reason="expired") != "kept":
+        if job is not None and self._jobs.erase(job, reason="expired", remains=without_inputs(job.message)) != "kept":
             self._objects.delete_prefix(f"{job.tenant}/jobs/{id}/")
+            self._deliveries.forget(id)
         self._jobs.settle(due)
 
 
@@ -133,54 +129,17 @@ class Reaper:
         return len(stuck)
 
 
-class RelayThread:
+class RelayThread(Ticking):
     """Ticks while it holds the farm's relay lock."""
 
     def __init__(self, relay: Relay, reaper: Reaper, client: "redis.Redis") -> None:
+        super().__init__("relay", client)
         self._relay = relay
         self._reaper = reaper
         self._next_reap_s = 0.0
-        self._lock = client.lock(keys.PREFIX + "relay", timeout=LOCK_S, blocking=False, thread_local=False)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"relay-{uuid.uuid4().hex[:6]}", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(TICK_S):
-            try:
-                if self._lock.owned():
-                    self._lock.reacquire()
-                elif not self._lock.acquire():
-                    continue
-                self._relay.tick()
-                if time.monotonic() >= self._next_reap_s:
-                    self._next_reap_s = time.monotonic() + REAP_S
-                    self._reaper.reap()
-            # A part of the farm is away, or another relay took over: what is due stays due. Everything, because
-            # transports raise whatever they like, and a relay that ended would be missed by nobody.
-            except Exception as error:  # noqa: BLE001
-                log.warning("relay could not work", extra={"reason": repr(error)})
-        try:
-            if self._lock.owned():
-                self._lock.release()
-        except (RedisError, LockError) as error:
-            log.info("relay lock left to run out", extra={"reason": str(error)})
-
-
-def relay_step(thread: RelayThread) -> type[Any]:
-    """The bootstep that runs `thread` for as long as the orchestrator's Celery worker lives."""
-
-    class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
-        def start(self, worker: Any) -> None:
-            thread.start()
-
-        def stop(self, worker: Any) -> None:
-            thread.stop()
-
-    return RelayStep
+    def work(self) -> None:
+        self._relay.tick()
+        if time.monotonic() >= self._next_reap_s:
+            self._next_reap_s = time.monotonic() + REAP_S
+            self._reaper.reap()

@@ -1,15 +1,31 @@
-"""`penstock orchestrator`: the Celery worker that relays what is due."""
+"""`penstock orchestrator`: the Celery worker that relays what is due, and sends webhooks."""
 
 import os
 import socket
+from functools import partial
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_shutting_down
 
 from settings import Settings
-from storage.connection import connect
+from storage.connection import Client, connect
+from storage.deliveries import Deliveries
 from storage.jobs import JobStore
 from storage.objects import open_objects
-from tasks.app import ORCHESTRATOR_QUEUE, make_app, run_worker
+from storage.webhooks import Endpoints
+from tasks.app import ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, make_app, run_worker
 from tasks.publisher import Publisher
-from tasks.relay import Reaper, Relay, RelayThread, relay_step
+from tasks.relay import Reaper, Relay, RelayThread
+from tasks.ticking import Ticking, ticking_step
+from tasks.webhooks.addresses import Policy
+from tasks.webhooks.delivering import Deliverer
+from tasks.webhooks.dispatching import Dispatcher, register
+from tasks.webhooks.expanding import Expander, base_of
+from tasks.webhooks.sending import post
+
+#: Webhooks that one orchestrator sends at once. Each waits for its receiver, for 15 seconds at most.
+THREADS = 64
 
 
 def run(settings: Settings) -> int:
@@ -17,10 +33,28 @@ def run(settings: Settings) -> int:
     redis = connect(settings.store_url)
     publisher = Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: ())
     jobs = JobStore(redis)
-    relay = Relay(jobs, open_objects(settings.objects), publisher)
+    relay = Relay(jobs, open_objects(settings.objects), publisher, Deliveries(redis))
     reaper = Reaper(jobs, publisher, settings.queue_url)
     app = make_app(settings)
-    app.steps["worker"].add(relay_step(RelayThread(relay, reaper, redis)))
-    run_worker(app, name=f"orchestrator-{socket.gethostname()}-{os.getpid()}", queue=ORCHESTRATOR_QUEUE)
+    for thread in (RelayThread(relay, reaper, redis), webhooks(settings, app, jobs, redis)):
+        app.steps["worker"].add(ticking_step(thread))
+    run_worker(
+        app, name=f"orchestrator-{socket.gethostname()}-{os.getpid()}", queues=[ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE],
+        threads=THREADS,
+    )  # fmt: skip
     publisher.close()
     return 0
+
+
+def webhooks(settings: Settings, app: Celery, jobs: JobStore, client: Client) -> Ticking:
+    """Make `app` able to send webhooks; the thread that has it send what is due."""
+    endpoints, deliveries = Endpoints(client), Deliveries(client)
+    deliverer = Deliverer(endpoints, deliveries, partial(post, policy=Policy.from_settings(settings)))
+    register(app, deliverer)
+
+    def stopping(**_: Any) -> None:
+        deliverer.stop.set()
+
+    worker_shutting_down.connect(stopping, weak=False)
+    expander = Expander(jobs, endpoints, deliveries, base=base_of(settings))
+    return Dispatcher(app, expander, deliveries, client, queue=WEBHOOK_QUEUE)

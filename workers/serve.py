@@ -74,7 +74,7 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
         app.conf.broker_transport = TRANSPORT
     app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
     deployer.start()
-    run_worker(app, name=served.name, queue=WORKER_QUEUE)
+    run_worker(app, name=served.name, queues=[WORKER_QUEUE])
     return 0
 
 

@@ -7,10 +7,12 @@ comes twice, or to a process that dies, does no harm: whatever is due is dispatc
 import logging
 from typing import Any
 
+import redis
 from celery import Celery
 from kombu import Connection
 
 from storage.deliveries import Deliveries
+from tasks.ticking import Ticking
 from tasks.webhooks.delivering import Deliverer
 from tasks.webhooks.expanding import Expander
 
@@ -24,17 +26,20 @@ LIMIT = 500
 STALE_S = 60
 
 
-class Dispatcher:
-    """Publishes a task for each sender that a target needs."""
+class Dispatcher(Ticking):
+    """Expands the outbox, and publishes a task for each sender that a target needs."""
 
-    def __init__(self, app: Celery, expander: Expander, deliveries: Deliveries, *, queue: str) -> None:
+    def __init__(
+        self, app: Celery, expander: Expander, deliveries: Deliveries, client: "redis.Redis", *, queue: str
+    ) -> None:
+        super().__init__("webhooks", client)
         self._app = app
         self._expander = expander
         self._deliveries = deliveries
         self._queue = queue
         self._connection: Connection | None = None
 
-    def tick(self) -> None:
+    def work(self) -> None:
         while self._expander.tick(limit=LIMIT) == LIMIT:
             self._dispatch()
         self._dispatch()

@@ -53,6 +53,9 @@ class Farm:
             "PENSTOCK_DATA": str(folder),
             "PENSTOCK_MODELS": str(repository),
             "PENSTOCK_MAX_BODY_BYTES": str(16 * 2**20),
+            # Receivers of webhooks are on this machine.
+            "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.0/8",
+            "PENSTOCK_WEBHOOK_PORTS": "1-65535",
             **urls,
         }  # fmt: skip
         self.settings = Settings.from_env(self.env)

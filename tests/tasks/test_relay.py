@@ -8,6 +8,8 @@ import pytest
 import redis
 from kombu import Connection
 
+from storage.connection import Client
+from storage.deliveries import Deliveries
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Return, Want
 from storage.objects import Objects, open_objects
@@ -48,8 +50,8 @@ def objects(tmp_path: Path) -> Objects:
 
 
 @pytest.fixture
-def relay(jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
-    return Relay(jobs, objects, publisher)
+def relay(store: Client, jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
+    return Relay(jobs, objects, publisher, Deliveries(store))
 
 
 MESSAGE = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"), tenant="acme")
