@@ -35,11 +35,9 @@ def deliveries(farm: Farm, job: str) -> list[Delivery]:
 
 
 def settled(farm: Farm, job: str, state: str = "delivered") -> Delivery:
-    def look() -> Delivery | None:
-        found = deliveries(farm, job)
-        return found[0] if found and found[0].state == state else None
-
-    return farm.until(look, f"the webhook of {job} is {state}")
+    return farm.until(
+        lambda: [one for one in deliveries(farm, job) if one.state == state], f"the webhook of {job} is {state}"
+    )[0]
 
 
 def verify(farm: Farm, receiver: Receiver, number: int = 0) -> Any:
