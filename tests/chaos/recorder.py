@@ -1,0 +1,62 @@
+"""What the clients of a run asked and were told, gathered from all their threads; and what is still to come."""
+
+import random
+import threading
+import time
+from collections import deque
+
+from tests.chaos.history import Call, Intent
+
+
+class Recorder:
+    """Thread-safe. Times are of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.intents: dict[str, Intent] = {}
+        self.calls: list[Call] = []
+        #: Accepted jobs, by id, and when each was asked for.
+        self.accepted: dict[str, float] = {}
+        #: Jobs whose end was announced, and when.
+        self.ended: dict[str, float] = {}
+        self.guard = threading.Lock()
+        self._followed: deque[str] = deque()
+
+    def mean(self, intent: Intent) -> None:
+        with self.guard:
+            self.intents[intent.key] = intent
+
+    def note(self, call: Call) -> None:
+        with self.guard:
+            self.calls.append(call)
+            if call.accepted and call.job not in self.accepted:
+                self.accepted[call.job] = call.began
+                self._followed.append(call.job)
+
+    def announce(self, ids: list[str]) -> None:
+        """The store said that these jobs ended."""
+        now = time.monotonic()
+        with self.guard:
+            for id in ids:
+                self.ended.setdefault(id, now)
+
+    def follow(self) -> str | None:
+        """A job to look at; None while there is none."""
+        with self.guard:
+            return self._followed.popleft() if self._followed else None
+
+    def follow_on(self, job: str) -> None:
+        """Look at it again, later."""
+        with self.guard:
+            self._followed.append(job)
+
+    def some(self, draw: random.Random, ended: bool | None = None) -> str | None:
+        """One of the newest jobs; of those that ended, or did not, where that is asked."""
+        with self.guard:
+            newest = list(self.accepted)[-300:]
+            fit = [id for id in newest if ended is None or (id in self.ended) is ended]
+        return draw.choice(fit) if fit else None
+
+    @property
+    def open(self) -> int:
+        """Accepted jobs whose end was not announced; some announcements are lost."""
+        return len(self.accepted) - len(self.ended)
