@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev models demo run test test-fast check bench docs lock clean
+.PHONY: help install dev models demo run test test-fast check bench chaos docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,14 @@ check: $(VENV)/.dev ## Lint, formatting, types
 bench: $(VENV)/.dev models ## Measure models in process, the farm, and a plain Celery + Flask app (15 minutes)
 	@$(BIN)/python -m tests.services.install
 	@$(BIN)/python -m tests.services -- $(BIN)/python -m bench.farm $(ARGS)
+
+# Which seeds, and seconds of load and faults for each.
+SEEDS ?= 1-10
+SECONDS ?= 120
+
+chaos: $(VENV)/.dev ## Break everything under load, and check that no job is lost or answered twice (SEEDS=1-10 SECONDS=120)
+	@$(BIN)/python -m tests.services.install
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --seconds $(SECONDS) $(ARGS)
 
 docs: $(VENV)/.installed ## Write the generated pages of docs/
 	@$(BIN)/python -c "import settings; print('# Settings\n\nRead from the environment, once, at start; \`penstock config\` prints what is in force.\nA name that is not in this table is an error that names the nearest one.\nA setting that holds a secret can name a file instead: \`PENSTOCK_REDIS_URL_FILE=/run/secrets/redis\`.\n\n' + settings.table(), end='')" > docs/settings.md

@@ -147,22 +147,30 @@ class Proxies:
     def __init__(self, *links: Link) -> None:
         self.links = {link.name: link for link in links}
         self._loop = asyncio.new_event_loop()
+        self._servers: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
         for link in self.links.values():
-            asyncio.run_coroutine_threadsafe(link.serve(), self._loop).result(10)
+            self._servers.append(asyncio.run_coroutine_threadsafe(link.serve(), self._loop).result(10))
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(20)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     async def _end(self) -> None:
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+        for server in self._servers:
+            server.close()
+        for link in self.links.values():
+            link.now = Conditions()
+            for connection in link.connections:
+                connection.close()
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=2 * CONNECT_S)
+        # Transports close one turn of the loop after they are told to.
         await asyncio.sleep(0)
 
     def each(self, name: str, change: Callable[[Connection], None]) -> None:
