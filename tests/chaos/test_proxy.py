@@ -202,7 +202,8 @@ def test_delayed_acknowledgement_holds_back_what_follows_it(amqp: Proxies) -> No
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_stream_is_cut_into_frames_however_it_arrives(step: int) -> None:
     stream = b"AMQP\x00\x00\x09\x01" + HEARTBEAT + ACK + BODY
-    frames, found = Frames(), []
+    frames = Frames()
+    found: list[bytes] = []
     for at in range(0, len(stream), step):
         found += frames.cut(stream[at : at + step])
     assert found == [b"AMQP\x00\x00\x09\x01", HEARTBEAT, ACK, BODY]
