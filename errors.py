@@ -2,6 +2,7 @@
 
 PenstockError
 ├── BadRequest        invalid_input 422 · malformed_body 400 · payload_too_large 413
+│                     request_timeout 408 · uri_too_long 414 · headers_too_large 431
 │                     unsupported_media_type 415 · idempotency_mismatch 422
 ├── AccessError       unauthenticated 401 · forbidden 403
 ├── NotThere          not_found 404 · unknown_model 404 · method_not_allowed 405 · result_expired 410
@@ -94,6 +95,24 @@ class PayloadTooLarge(BadRequest):
     """Payload too large."""
 
     code, status = "payload_too_large", 413
+
+
+class RequestTimeout(BadRequest):
+    """The body did not arrive in time."""
+
+    code, status, retryable = "request_timeout", 408, True
+
+
+class UriTooLong(BadRequest):
+    """The address is too long."""
+
+    code, status = "uri_too_long", 414
+
+
+class HeadersTooLarge(BadRequest):
+    """The headers are too large."""
+
+    code, status = "headers_too_large", 431
 
 
 class UnsupportedMediaType(BadRequest):

@@ -61,6 +61,7 @@ class Settings:
     gateway_threads: int = setting(128, "requests a gateway process handles at once, long polls included")
     max_body_bytes: int = setting(32 * 2**20, "largest request body, uploads excepted")
     max_object_bytes: int = setting(5 * 2**30, "largest upload to `/v1/objects`")
+    body_timeout_s: float = setting(30.0, "seconds that a request body may take, and one more for each 16 KiB of it")
     object_ttl_s: int = setting(7 * 86400, "seconds until an uploaded object is erased")
     submit_deadline_s: float = setting(4.0, "seconds until a submit that broker or store cannot take is refused")
     model_hosts: str = setting("", "hosts that `penstock models add https://…` may load from, comma-separated")

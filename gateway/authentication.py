@@ -66,13 +66,13 @@ class Authentication:
         return self._grant_of(match[1])
 
     def remembers(self, environ: "WSGIEnvironment") -> bool:
-        """Whether `grant` would answer such a request without asking the store."""
+        """Whether it is known, without asking the store, that such a request is let in."""
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
-            return True
+            return self._keyless
         match = _BEARER.fullmatch(header)
         known = self._known.get(digest(match[1])) if match else None
-        return match is None or (known is not None and self._clock() < known[1])
+        return known is not None and self._clock() < known[1]
 
     def _grant_of(self, key: str) -> Grant:
         name = digest(key)

@@ -26,14 +26,17 @@ def require(environ: "WSGIEnvironment", *allowed: str) -> str:
     given = content_type(environ)
     if given not in allowed:
         raise UnsupportedMediaType(f"Content-Type is {given[:80] or 'missing'!r}; send {' or '.join(allowed)}")
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMediaType(f"Content-Encoding {encoding[:80]!r} is not understood; send the body as it is")
     return given
 
 
 def content_length(environ: "WSGIEnvironment", max_bytes: int) -> int | None:
-    """What the client announced, None when it announced nothing; raises PayloadTooLarge before a byte is read."""
+    """What the client announced, None when it announced nothing; raises before a byte is read.
+
+    PayloadTooLarge, or UnsupportedMediaType for a compressed body: what it would grow to cannot be known.
+    """
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:80]!r} is not understood; send the body as it is")
     text = environ.get("CONTENT_LENGTH")
     if not text:
         return None

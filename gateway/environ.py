@@ -1,11 +1,20 @@
 """A request as granian's RSGI server hands it over, in the form that Flask reads (PEP 3333)."""
 
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from errors import BadRequest, HeadersTooLarge, UriTooLong
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+
+#: Characters of path and query.
+MAX_URI = 16 * 1024
+#: Lines of headers, and bytes of their names and values.
+MAX_HEADERS, MAX_HEADER_BYTES = 64, 32 * 1024
 
 
 class Headers(Protocol):
@@ -37,7 +46,25 @@ class Scope(Protocol):
     def headers(self) -> Headers: ...
 
 
-def environ_of(scope: Scope) -> "WSGIEnvironment":
+def fault(scope: Scope, headers: Sequence[tuple[str, str]]) -> BadRequest | None:
+    """What is too large about a request, before anything is made of it.
+
+    Granian's own limits lie above these (64 KiB; 100 lines, 400 KiB) and answer with the bare status.
+    """
+    if len(scope.path) + len(scope.query_string) > MAX_URI:
+        return UriTooLong(f"path and query have more than {MAX_URI} characters")
+    if len(headers) > MAX_HEADERS:
+        return HeadersTooLarge(f"there are {len(headers)} header lines; {MAX_HEADERS} are taken")
+    size = sum([len(name) + len(value) for name, value in headers])
+    if size <= MAX_HEADER_BYTES:
+        return None
+    name = max(headers, key=lambda line: len(line[1]))[0]
+    return HeadersTooLarge(
+        f"the headers have {size} bytes, most of them in {name[:80]!r}; {MAX_HEADER_BYTES} are taken"
+    )
+
+
+def environ_of(scope: Scope, headers: Sequence[tuple[str, str]]) -> "WSGIEnvironment":
     """All but the body, which is `wsgi.input`."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
@@ -58,7 +85,7 @@ def environ_of(scope: Scope) -> "WSGIEnvironment":
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    for name, value in scope.headers.items():
+    for name, value in headers:
         key = variable(name)
         if key in environ:
             # One list that came in several lines (RFC 9110, 5.3).

@@ -13,6 +13,8 @@ from errors import MalformedBody, PayloadTooLarge
 
 #: Parts that one form may have.
 MAX_PARTS = 256
+#: Characters of a boundary (RFC 2046, 5.1.1).
+MAX_BOUNDARY = 70
 #: Bytes that a part's headers, or what stands before the first part, may have.
 MAX_HEAD = 256 * 1024
 
@@ -56,8 +58,8 @@ def parts(chunks: Iterable[bytes]) -> Iterator[Part]:
     """The parts of the request's form; raises MalformedBody for one that is broken or ends too early."""
     _, options = parse_options_header(request.environ.get("CONTENT_TYPE", ""))
     boundary = options.get("boundary", "")
-    if not boundary or not boundary.isascii():
-        raise MalformedBody("Content-Type names no boundary between the form's parts")
+    if not boundary or not boundary.isascii() or len(boundary) > MAX_BOUNDARY:
+        raise MalformedBody("Content-Type names no boundary between the form's parts (1 to 70 ASCII characters)")
     events = _events(MultipartDecoder(boundary.encode(), MAX_HEAD, max_parts=MAX_PARTS), chunks)
     for event in events:
         if isinstance(event, (Field, File)):

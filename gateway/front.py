@@ -12,17 +12,19 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from io import BytesIO
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from flask import Response
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
+from errors import BadRequest, RequestTimeout
 from gateway import problems
 from gateway.application import Application, Whole
 from gateway.asked import Asked, Reply
-from gateway.environ import Scope, environ_of
+from gateway.environ import Scope, environ_of, fault
 from gateway.parts import Parts
 from gateway.routes import Route
 from gateway.suspending import Loop, run, run_on
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Bytes of body that a quick request may have: reading more would hold up the others.
 QUICK_BODY = 64 * 1024
+#: Bytes of a body that give it a second more: whoever holds one back holds up a thread.
+BODY_RATE = 16 * 1024
 
 T = TypeVar("T")
 
@@ -62,6 +66,7 @@ class Front:
         self._app = app
         self._parts: Parts = app.extensions["penstock"]
         self._at_end = at_end
+        self._body_s = self._parts.settings.body_timeout_s
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._quick = [(route.method, pattern(route.path), route) for route in routes if route.quick]
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -81,19 +86,34 @@ class Front:
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         if self._loop is None or self._event_loop is None:
             raise RuntimeError("granian did not call __rsgi_init__")
-        environ = environ_of(scope)
+        headers = scope.headers.items()
+        environ = environ_of(scope, headers)
+        if error := fault(scope, headers):
+            self.refuse(exchange, environ, error)
+            return
         found = self.quick(environ)
         if found is not None:
             route, variables = found
             asked = Asked(environ)
             if route.method == "POST":
-                environ["wsgi.input"] = BytesIO(await exchange())
+                body = await in_time(exchange(), self._event_loop, self._body_s)
+                if body is None:
+                    self.refuse(exchange, environ, too_slow(self._body_s), route.path)
+                    return
+                environ["wsgi.input"] = BytesIO(body)
             send(exchange, await run_on(self._loop, self.reply(route, variables, asked)), asked.id)
             return
-        environ["wsgi.input"] = Body(exchange, self._event_loop)
+        environ["wsgi.input"] = Body(exchange, self._event_loop, patience_s=self._body_s)
         answer = await self._event_loop.run_in_executor(self._threads, self.in_thread, environ, exchange)
         if answer is not None:
             exchange.response_bytes(answer.status, answer.headers, answer.body)
+
+    def refuse(self, exchange: Exchange, environ: "WSGIEnvironment", error: BadRequest, path: str = "none") -> None:
+        """Answer a request that goes no further."""
+        asked, method = Asked(environ), environ["REQUEST_METHOD"]
+        reply = problems.reply(error, id=asked.id, method=method, path=environ["PATH_INFO"])
+        self._parts.tally.add(method if path != "none" else "other", path, reply.status, 0.0)
+        send(exchange, reply, asked.id)
 
     def quick(self, environ: "WSGIEnvironment") -> tuple[Route, dict[str, str]] | None:
         """The route of a request that may be handled on the event loop, and its path's variables."""
@@ -147,23 +167,46 @@ class Front:
         return on_loop(self._event_loop, step)
 
 
-class Body:
-    """A request's body as a file, read by a thread while it arrives."""
+async def in_time(body: Any, loop: asyncio.AbstractEventLoop, patience_s: float) -> bytes | None:
+    """A small body, once it is there; None where it does not come. `body`: granian's future."""
+    timer = loop.call_later(patience_s, body.cancel)
+    try:
+        return cast(bytes, await body)
+    except asyncio.CancelledError:
+        if not body.cancelled():
+            raise
+        return None
+    finally:
+        timer.cancel()
 
-    def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
+
+def too_slow(seconds: float) -> RequestTimeout:
+    return RequestTimeout(f"the body was not there after {seconds:.1f} s; send at least {BODY_RATE} bytes a second")
+
+
+class Body:
+    """A request's body as a file, read by a thread while it arrives; RequestTimeout for one that hardly does."""
+
+    def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop, *, patience_s: float = 30.0) -> None:
         self._exchange = exchange
+        self._patience_s = patience_s
         self._loop = loop
         self._chunks: AsyncIterator[bytes] | None = None
         self._held = bytearray()
         self._ended = False
+        self._began = time.monotonic()
+        self._count = 0
 
     def read(self, size: int = -1) -> bytes:
         """`size` bytes, fewer at the end or where the client broke off; all of them without `size`."""
         while not self._ended and (size < 0 or len(self._held) < size):
-            chunk = on_loop(self._loop, self._next())
+            # Waits longer the more has come, so that a large upload has its time and an idle one has none.
+            until = self._began + self._patience_s + self._count / BODY_RATE
+            chunk = on_loop(self._loop, self._next(), until=until)
             if chunk is None:
                 self._ended = True
             else:
+                self._count += len(chunk)
                 self._held += chunk
         wanted = len(self._held) if size < 0 else size
         taken = bytes(self._held[:wanted])
@@ -179,11 +222,22 @@ class Body:
             return None
 
 
-def on_loop(loop: asyncio.AbstractEventLoop | None, step: Coroutine[Any, Any, T]) -> T:
-    """From a thread: have the event loop take a step, and wait for what becomes of it."""
+def on_loop(loop: asyncio.AbstractEventLoop | None, step: Coroutine[Any, Any, T], *, until: float | None = None) -> T:
+    """From a thread: have the event loop take a step, and wait for what becomes of it.
+
+    Raises RequestTimeout where that is not there by the monotonic time `until`.
+    """
     if loop is None:
         raise RuntimeError("there is no event loop yet")
-    return asyncio.run_coroutine_threadsafe(step, loop).result()
+    taken = asyncio.run_coroutine_threadsafe(step, loop)
+    if until is None:
+        return taken.result()
+    left_s = max(0.0, until - time.monotonic())
+    try:
+        return taken.result(left_s)
+    except FutureTimeout as error:
+        taken.cancel()
+        raise too_slow(left_s) from error
 
 
 async def opened(exchange: Exchange, status: int, headers: list[tuple[str, str]]) -> Transport:

@@ -13,7 +13,7 @@ import msgspec
 from errors import Fault, InvalidInput
 from gateway.forms import Part, parts
 from gateway.inputs import INLINE_LIMIT, Inputs, input_key
-from gateway.json_bodies import anything, escaped, located, read_json
+from gateway.json_bodies import anything, escaped, located, read_whole
 from gateway.resolving import Resolver
 from gateway.submission import Input, Submission, checked, read_inputs
 from models.catalog import Entry
@@ -65,14 +65,14 @@ class JobForm:
     def _field(self, part: Part) -> Any:
         text = part.read(self._max_bytes)
         if part.name in _JSON or (part.name == "webhook" and text[:1] == b"{"):
-            return read_json(text, anything, place=f"#/{part.name}")
+            return read_whole(text, anything, place=f"#/{part.name}")
         value = read_text(text, part.name)
         return {"url": value} if part.name == "webhook" else value
 
     def _input(self, part: Part) -> bytes | str | Stored | Input:
         if part.content_type == "application/json":
             raw = part.read(self._max_bytes)
-            return Input(read_json(raw, anything, place=f"#/inputs/{escaped(part.name)}"), raw)
+            return Input(read_whole(raw, anything, place=f"#/inputs/{escaped(part.name)}"), raw)
         if part.filename is None:
             return read_text(part.read(self._max_bytes), part.name)
         head, rest = part.head(INLINE_LIMIT)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from errors import Fault, InvalidInput, MalformedBody
+from gateway import structure
 
 T = TypeVar("T")
 
@@ -16,6 +17,14 @@ _FIELD = re.compile(r"(?:unknown|required) field `(?P<name>.*)`", re.DOTALL)
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 
 anything: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder()
+
+
+def read_whole(body: bytes | msgspec.Raw, decoder: "msgspec.json.Decoder[T]", *, place: str = "#") -> T:
+    """As `read_json`, for a text that is seen for the first time: it is held to the limits of its structure first."""
+    # What is raw is a part of a text that was.
+    if isinstance(body, bytes):
+        structure.check(body, place)
+    return read_json(body, decoder, place=place)
 
 
 def read_json(body: bytes | msgspec.Raw, decoder: "msgspec.json.Decoder[T]", *, place: str = "#") -> T:

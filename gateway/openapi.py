@@ -13,7 +13,10 @@ from gateway.routes import Route
 VERSION = "1"
 KEY = "An API key, `psk_…`. What stands beside it in an operation's `security` is the scope that it needs."
 #: Errors that any route with a key may answer with, and any route at all.
-WITH_KEY, ANY = ("unauthenticated", "forbidden", "store_unavailable"), ("internal_error",)
+WITH_KEY, ANY = (
+    ("unauthenticated", "forbidden", "store_unavailable"),
+    ("uri_too_long", "headers_too_large", "internal_error"),
+)
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 TAGS = {
     "jobs": "One request of a user, from accept to a terminal state.",
@@ -133,7 +136,8 @@ def responses(route: Route, schemas: Schemas) -> dict[str, Any]:
             found[str(status)]["headers"] = {
                 name: {"description": text, "schema": {"type": "string"}} for name, text in one.headers.items()
             }
-    for status, codes in sorted(by_status([*route.errors, *(() if route.public else WITH_KEY), *ANY]).items()):
+    slow = ("request_timeout",) if route.body else ()
+    for status, codes in sorted(by_status([*route.errors, *(() if route.public else WITH_KEY), *slow, *ANY]).items()):
         found.setdefault(
             str(status),
             {

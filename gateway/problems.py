@@ -38,6 +38,9 @@ def reply(error: Exception, *, id: str, method: str, path: str) -> Reply:
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         if error.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="penstock"'
+        if error.status in (408, 431):
+            # What else comes on this connection is not wanted.
+            headers["Connection"] = "close"
         if isinstance(error, Forbidden) and error.scope:
             # RFC 6750, 3.1.
             headers["WWW-Authenticate"] = f'Bearer realm="penstock", error="insufficient_scope", scope="{error.scope}"'

@@ -6,6 +6,7 @@ import time
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 
 from errors import StoreUnavailable
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 #: Connections that a process holds at once, idle ones included. Granian calls it backpressure: beyond it a new
 #: connection is not looked at until another ends, so a few pools of idle clients must never reach it.
 CONNECTIONS = 8192
+#: Milliseconds that a request's headers may take, and that a silent HTTP/2 connection is left alone.
+HEAD_MS = 15_000
+#: Bytes of headers that HTTP/2 takes at all; by default 16 MiB.
+HTTP2_HEADERS = 128 * 1024
 #: Seconds that a request may go on once the process was told to end; long polls are let go at once.
 GRACE_S = 10
 #: Seconds that a starting gateway waits for a store that is starting too.
@@ -41,6 +46,8 @@ def serve(settings: Settings) -> None:
         backlog=1024,
         backpressure=CONNECTIONS,
         websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MS),
+        http2_settings=HTTP2Settings(max_headers_size=HTTP2_HEADERS, keep_alive_interval=HEAD_MS),
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_S,
         log_level=LogLevels.warning,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from errors import Fault, InvalidInput
-from gateway.json_bodies import anything, escaped, read_json
+from gateway.json_bodies import anything, escaped, read_json, read_whole
 from storage.webhooks import EVENTS
 from tasks.message import Lane
 
@@ -69,7 +69,7 @@ _encode = msgspec.json.Encoder().encode
 
 def decode(body: bytes, *, place: str = "#") -> Submission:
     """Read a JSON body; raises MalformedBody with the position, or InvalidInput with a pointer."""
-    return checked(read_json(body, _decoder, place=place), place)
+    return checked(read_whole(body, _decoder, place=place), place)
 
 
 def read_inputs(submission: Submission, *, place: str = "#") -> dict[str, Input]:

@@ -6,7 +6,7 @@ import msgspec
 from flask import Response, g, request
 
 from errors import Fault, InvalidInput, PenstockError
-from gateway import bodies
+from gateway import bodies, structure
 from gateway.accepting import Idempotency, Prepared
 from gateway.answers import answer
 from gateway.asking import base_url, traceparent
@@ -21,6 +21,8 @@ from tasks.job_object import JobObject
 
 #: Submissions in one body.
 MAX_JOBS = 1000
+#: Lines of NDJSON, blank ones included.
+MAX_LINES = 10 * MAX_JOBS
 NDJSON = ("application/x-ndjson", "application/jsonl")
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -83,11 +85,19 @@ def read_items(max_bytes: int) -> list[bytes] | list[msgspec.Raw]:
     """The submissions' texts; raises MalformedBody where the body has no items, InvalidInput where too many."""
     kind = bodies.require(request.environ, "application/json", *NDJSON)
     body = bodies.read(request.environ, max_bytes)
-    items: list[Any] = (
-        [line for line in body.split(b"\n") if line.strip()] if kind in NDJSON else read_json(body, _items)
-    )
-    if not 1 <= len(items) <= MAX_JOBS:
-        detail = f"holds {len(items)} submissions; send 1 to {MAX_JOBS}"
+    if kind in NDJSON:
+        # Blank lines may stand between them; no list is made of a body that is little else.
+        lines = body.split(b"\n") if body.count(b"\n") <= MAX_LINES else []
+        items: list[Any] = [line for line in lines if line.strip()]
+        count = len(items) or body.count(b"\n")
+    else:
+        structure.check(body)
+        # Each item is an object of Python's: they are counted in the text where there may be too many.
+        count = structure.items(body) if body.count(b",") >= MAX_JOBS else 0
+        items = read_json(body, _items) if count <= MAX_JOBS else []
+        count = count or len(items)
+    if not 1 <= count <= MAX_JOBS or not items:
+        detail = f"holds {count} submissions; send 1 to {MAX_JOBS}"
         raise InvalidInput(f"the body {detail}", faults=[Fault("#", detail)])
     return items
 

@@ -13,7 +13,7 @@ from errors import Fault, InvalidInput, NotFound, NotLoaded, UnknownModel, Versi
 from gateway import bodies
 from gateway.answers import answer
 from gateway.choosing import Choice
-from gateway.json_bodies import read_json
+from gateway.json_bodies import read_whole
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
 from gateway.views.models import Model, ModelViews
@@ -69,7 +69,7 @@ class VersionViews:
     def traffic(self, name: str) -> Response:
         choice = self.choice(name)
         weights: dict[str, float] = {}
-        for given, weight in read_json(self.body(), _traffic).items():
+        for given, weight in read_whole(self.body(), _traffic).items():
             if not (weight >= 0 and math.isfinite(weight)):
                 fault = Fault(f"#/{given[:80]}", "must be a number that is not negative")
                 raise InvalidInput(f"the weight of {given[:80]!r} {fault.detail}", faults=[fault])
@@ -110,7 +110,7 @@ class VersionViews:
 
     def asked(self, choice: Choice) -> str:
         """The version that the body names, or that the label means which it names."""
-        version = str(read_json(self.body(), _version).version)
+        version = str(read_whole(self.body(), _version).version)
         return choice.deployment.labels.get(version, version)
 
     def ready(self, name: str, choice: Choice, version: str) -> str:

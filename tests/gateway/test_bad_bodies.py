@@ -45,18 +45,18 @@ def test_malformed_json_is_400_with_its_position(gate: Gate, body: bytes, reason
     "body",
     [
         b'{"model": "echo", "inputs": {"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
-        b'{"model": "echo", "inputs": {}, "parameters": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"model": "echo", "inputs": {}, "parameters": ' + b'{"a":' * 90_000 + b"1" + b"}" * 90_000 + b"}",
     ],
 )
 def test_deep_nesting_is_refused(gate: Gate, body: bytes) -> None:
     answer = post(gate, body)
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_body")
-    assert "nested too deeply" in answer.json["detail"]
+    assert "nested deeper than 64 levels (from byte" in answer.json["detail"]
 
 
 def test_nesting_that_a_later_reader_might_choke_on_is_refused(gate: Gate) -> None:
     value: object = 1
-    for _ in range(200):
+    for _ in range(50):
         value = [value]
     answer = gate.client.post("/v1/jobs", json=ECHO | {"parameters": {"a": value}})
     assert (answer.status_code, pointers(answer)) == (422, ["#/parameters"])

@@ -9,6 +9,7 @@ import pytest
 
 from errors import InvalidInput, NotFound
 from gateway.app import all_routes
+from gateway.application import Application
 from gateway.asked import Asked
 from gateway.authentication import FRESH_S, NOTED_S, Authentication
 from gateway.front import Front
@@ -55,6 +56,7 @@ def test_public_routes_are_these(open_gate: Gate) -> None:
 
 
 def test_quick_routes_obey_scopes_too(open_gate: Gate) -> None:
+    assert isinstance(open_gate.app, Application)
     front = Front(open_gate.app, all_routes(open_gate.parts), threads=1, at_end=lambda: None)
     key = open_gate.parts.access.create("acme", scopes=["read"])
     for route in all_routes(open_gate.parts):

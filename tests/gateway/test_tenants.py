@@ -60,7 +60,7 @@ class Pair(NamedTuple):
     umbra: Headers
 
     def ask(self, route: Route, path: str, headers: Headers) -> Any:
-        body = {"json": {}} if route.method in ("POST", "PUT", "PATCH") else {}
+        body: dict[str, Any] = {"json": {}} if route.method in ("POST", "PUT", "PATCH") else {}
         return self.gate.client.open(path, method=route.method, headers=headers, **body)
 
     def world(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ PenstockError
 ├── UnexpectedAnswer   an answer, but not Penstock's
 ├── StillRunning       a wait ran out before the job ended; a TimeoutError too
 ├── BadRequest         InvalidInput · MalformedBody · PayloadTooLarge · UnsupportedMediaType · IdempotencyMismatch
+│                      RequestTimeout · UriTooLong · HeadersTooLarge
 ├── AccessError        Unauthenticated · Forbidden
 ├── NotThere           NotFound · UnknownModel · MethodNotAllowed · ResultExpired
 ├── WrongMoment        NotReady · AlreadyTerminal · NotLoaded · VersionConflict
@@ -120,6 +121,24 @@ class PayloadTooLarge(BadRequest):
     """Payload too large."""
 
     code, status = "payload_too_large", 413
+
+
+class RequestTimeout(BadRequest):
+    """The body did not arrive in time."""
+
+    code, status, retryable = "request_timeout", 408, True
+
+
+class UriTooLong(BadRequest):
+    """The address is too long."""
+
+    code, status = "uri_too_long", 414
+
+
+class HeadersTooLarge(BadRequest):
+    """The headers are too large."""
+
+    code, status = "headers_too_large", 431
 
 
 class UnsupportedMediaType(BadRequest):
@@ -332,10 +351,13 @@ BRANCHES: Mapping[int, type[PenstockError]] = {
     404: NotThere,
     405: MethodNotAllowed,
     409: WrongMoment,
+    408: RequestTimeout,
     410: NotThere,
     413: PayloadTooLarge,
+    414: UriTooLong,
     415: UnsupportedMediaType,
     429: Busy,
+    431: HeadersTooLarge,
     502: Away,
     503: Away,
     504: Away,

@@ -30,7 +30,7 @@ OPERATOR = {
     "topology": Entry(
         "checkout:topology", "Declare the broker's exchanges and queues for every model of the repository."
     ),
-    "key": Entry("checkout:key", "API keys: make, list and revoke them."),
+    "key": Entry("checkout:key", "API keys: make, rotate, list and revoke them."),
     "tune": Entry("checkout:tune", "Measure a model on this machine; find its best batch, instances and threads."),
     "config": Entry("checkout:config", "Print the settings in force, secrets masked."),
 }
