@@ -27,7 +27,8 @@ from gateway.resolving import Resolver
 from gateway.routes import Route, View
 from gateway.submitting import Submitter
 from gateway.tally import Tally
-from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes, versions
+from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes, versions, webhooks
+from gateway.views import deliveries as deliveries_
 from gateway.views import models as models_
 from gateway.views import objects as objects_
 from gateway.waiting import Waiting
@@ -37,9 +38,11 @@ from models.repository import Repository
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
+from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects, open_objects
+from storage.webhooks import Endpoints
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
 from tasks.publisher import Publisher
@@ -56,11 +59,13 @@ WAITERS = 8192
 def create_app(
     settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access,
     repository: Repository, deployments: Deployments, publisher: Publisher, waiting: Waiting,
+    endpoints: Endpoints, deliveries: Deliveries,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects)
     register = Register(workers)
     resolver = Resolver(repository, register=register, deployments=deployments)
+    policy = Policy.from_settings(settings)
     parts = Parts(
         settings=settings,
         jobs=jobs,
@@ -76,12 +81,15 @@ def create_app(
         inputs=inputs,
         links=Links(access),
         tally=Tally(),
+        endpoints=endpoints,
+        deliveries=deliveries,
+        policy=policy,
         submitter=Submitter(
             jobs=jobs,
             inputs=inputs,
             resolver=resolver,
             publisher=publisher,
-            policy=Policy.from_settings(settings),
+            policy=policy,
             deadline_s=settings.submit_deadline_s,
         ),
     )
@@ -108,7 +116,20 @@ def through_flask(view: View) -> Callable[..., Coroutine[Any, Any, Response]]:
 
 
 def all_routes(parts: Parts) -> list[Route]:
-    families = (jobs, batch, listing, outcomes, events, objects_, models_, versions, health, metrics)
+    families = (
+        jobs,
+        batch,
+        listing,
+        outcomes,
+        events,
+        deliveries_,
+        webhooks,
+        objects_,
+        models_,
+        versions,
+        health,
+        metrics,
+    )
     table = [route for family in families for route in family.routes(parts)]
     table += documents.routes(table)
     return table
@@ -170,6 +191,8 @@ def from_settings(settings: Settings) -> Application:
         access=access,
         repository=repository,
         deployments=Deployments(client),
+        endpoints=Endpoints(client),
+        deliveries=Deliveries(client),
         publisher=Publisher(
             settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(repository.catalog)
         ),

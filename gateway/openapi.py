@@ -21,6 +21,7 @@ _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 TAGS = {
     "jobs": "One request of a user, from accept to a terminal state.",
     "objects": "Bytes that jobs refer to.",
+    "webhooks": "Reports of jobs to the tenant's own servers, signed by Standard Webhooks.",
     "models": "What the farm can run.",
     "operations": "For whoever looks after the farm.",
 }

@@ -14,10 +14,13 @@ from gateway.waiting import Waiting
 from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
+from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects
+from storage.webhooks import Endpoints
 from tasks.publisher import Publisher
+from tasks.webhooks.addresses import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,10 @@ class Parts:
     submitter: Submitter
     links: Links
     tally: Tally
+    endpoints: Endpoints
+    deliveries: Deliveries
+    #: Where webhooks may go.
+    policy: Policy
 
     @property
     def catalog(self) -> Catalog:

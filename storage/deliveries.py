@@ -26,6 +26,8 @@ PENDING_MS = 8 * 86_400_000
 SETTLED_MS = 86_400_000
 #: Deliveries kept of one job, and sendings of one delivery.
 KEPT, ATTEMPTS_KEPT = 200, 20
+#: Deliveries of an endpoint that are shown.
+SHOWN = 100
 #: How long a dispatched target is left to its senders before it is looked at again, milliseconds.
 AGAIN_MS = 5_000
 
@@ -228,9 +230,25 @@ class Deliveries:
     def of(self, job: str) -> list[Delivery]:
         """A job's deliveries, oldest first."""
         with store_errors():
-            ids = [id.decode() for id in self._client.lrange(keys.deliveries(job), 0, -1)]
-            found = self._client.execute_all([("HGETALL", keys.delivery(id)) for id in ids]) if ids else []
-        return [read(id, fields) for id, fields in zip(ids, found, strict=True) if b"job" in fields]
+            return self._read(self._client.lrange(keys.deliveries(job), 0, -1))
+
+    def to(self, target: str) -> list[Delivery]:
+        """What is on its way to an endpoint, SHOWN at most, and the pings sent there; oldest first."""
+        with store_errors():
+            pings = self._client.lrange(keys.deliveries(target), -SHOWN, -1)
+            waiting = self._client.zrange(keys.target(target), 0, SHOWN - 1)
+            found = self._read(list(dict.fromkeys([*pings, *waiting])))
+        return sorted(found, key=lambda one: (one.created_ms, one.id))
+
+    def ping(self, tenant: str, endpoint: str) -> None:
+        """Put a trial into the outbox."""
+        now = self.now_ms()
+        with store_errors():
+            self._client.zadd(keys.OUTBOX, {Entry("ping", now, f"{tenant}/{endpoint}", now).member: now})
+
+    def _read(self, ids: Sequence[bytes]) -> list[Delivery]:
+        found = self._client.execute_all([("HGETALL", keys.delivery(id.decode())) for id in ids]) if ids else []
+        return [read(id.decode(), fields) for id, fields in zip(ids, found, strict=True) if b"job" in fields]
 
     def redeliver(self, delivery: Delivery) -> str:
         """Send it once more, at once, under its id; its state before, or "missing"."""

@@ -3,7 +3,9 @@
 -- ARGV tenant, id, its record as it was read ("" none), the new record ("" removes it), endpoints allowed
 -- Returns 1, 0 where the record is another by now, or -1 where there are too many
 if (redis.call("HGET", KEYS[1], ARGV[2]) or "") ~= ARGV[3] then return 0 end
-if ARGV[3] == "" and redis.call("HLEN", KEYS[1]) >= tonumber(ARGV[5]) then return -1 end
+-- The tenant's own secret lies among them and is none.
+local count = redis.call("HLEN", KEYS[1]) - redis.call("HEXISTS", KEYS[1], "default")
+if ARGV[3] == "" and count >= tonumber(ARGV[5]) then return -1 end
 if ARGV[4] == "" then
   redis.call("HDEL", KEYS[1], ARGV[2])
 else

@@ -12,7 +12,7 @@ from storage.jobs import JobStore
 from storage.webhooks import Endpoints
 from tasks.message import Message, decode
 from tasks.webhooks.addresses import read
-from tasks.webhooks.body import body_of
+from tasks.webhooks.body import PING, body_of, ping
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Expander:
             self._stuck.add(entry.member)
 
     def expand(self, entry: Entry) -> None:
+        if entry.event == PING:
+            return self._ping(entry)
         job = self._deliveries.ended(entry) or self._jobs.get(entry.job)
         message = readable(job) if job else None
         if job is None or message is None:
@@ -54,6 +56,12 @@ class Expander:
         planned = list(self._planned(job, message, entry))
         body = body_of(job, message, event=entry.event, at_ms=entry.at_ms, base=self._base)
         self._deliveries.expand(entry, planned, body)
+
+    def _ping(self, entry: Entry) -> None:
+        tenant, _, id = entry.job.partition("/")
+        one = self._endpoints.find(tenant, id)
+        planned = [Planned(delivery_id(entry, id), entry.job, PING, id, one.url)] if one else []
+        self._deliveries.expand(entry, planned, ping(id, at_ms=entry.at_ms))
 
     def _planned(self, job: Job, message: Message, entry: Entry) -> Iterator[Planned]:
         webhook = message.webhook

@@ -17,10 +17,12 @@ from models.repository import Repository
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
+from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Verdict, Want
 from storage.objects import open_objects
+from storage.webhooks import Endpoints
 from storage.workers import ModelState, ModelStatus, Workers, WorkerStatus
 from tasks.publisher import Publisher
 from tests.services.valkey import Valkey
@@ -130,6 +132,8 @@ def make_gate(
         access=Access(client),
         repository=models,
         deployments=Deployments(client),
+        endpoints=Endpoints(client),
+        deliveries=Deliveries(client),
         publisher=Publisher(
             broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(models.catalog)
         ),

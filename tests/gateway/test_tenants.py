@@ -45,10 +45,16 @@ def stored(gate: Gate, headers: Headers) -> str:
     return str(answer.json["id"])
 
 
+def endpoint(gate: Gate, headers: Headers) -> str:
+    wish = {"url": f"https://{MARK}.example/hook", "description": MARK}
+    return str(gate.client.post("/v1/webhooks", json=wish, headers=headers).json["id"])
+
+
 #: What a tenant owns: the path that names one, and ways to make one.
 OWNED: dict[str, tuple[Callable[[Gate, Headers], str], ...]] = {
     "/v1/jobs/<id>": (queued, done, failed),
     "/v1/objects/<id>": (stored,),
+    "/v1/webhooks/<id>": (endpoint,),
 }
 #: What no tenant owns: models are the farm's, and a signed link is itself what allows its use.
 COMMON = ("/v1/models/<name>", "/v1/links/<token>")
