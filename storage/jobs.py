@@ -49,7 +49,7 @@ class Verdict(StrEnum):
     EARLY = "early"
     EXPIRED = "expired"
     CANCELED = "canceled"
-    #: It lost the process that ran it too often; it failed.
+    #: It lost the worker that ran it too often, and alone; it failed.
     LOST = "lost"
 
 
@@ -68,6 +68,21 @@ class Claim(NamedTuple):
     token: int = 0
     #: Executions that ended with an error of the model, before this one.
     failures: int = 0
+    #: It lost several workers: it must not run beside others.
+    alone: bool = False
+
+
+class Held(NamedTuple):
+    """A running job, and who has it."""
+
+    id: str
+    #: `<worker>/…`, names the delivery.
+    holder: str
+    started_ms: int
+
+    @property
+    def worker(self) -> str:
+        return self.holder.partition("/")[0]
 
 
 class Want(NamedTuple):
@@ -92,7 +107,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: bytes = b""
     compute_ms: float = 0.0
     failures: int = 0
-    losses: int = 0
     #: Of a pipeline: what its steps took, JSON.
     steps: bytes = b""
 
@@ -106,7 +120,8 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     #: 0: its message goes back to the broker at once.
     not_before_ms: int = 0
     failures: int = 0
-    losses: int = 0
+    #: It could not run for what is no fault of the job.
+    interruptions: int = 0
 
 
 class Asked(Protocol):
@@ -305,10 +320,7 @@ class JobStore:
 
     def finish_all(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Commit; each answer is the status that stands now, or "stale" where another attempt holds the job."""
-        rows = [
-            (one.id, one.token, one.status, one.outputs_key, one.compute_ms, one.failures, one.losses)
-            for one in outcomes
-        ]
+        rows = [(one.id, one.token, one.status, one.outputs_key, one.compute_ms, one.failures) for one in outcomes]
         texts = [one.error if one.status is Status.FAILED else one.outputs for one in outcomes]
         return self._for_each("finish", outcomes, (self.now_ms(),), rows, _words, texts)
 
@@ -319,7 +331,7 @@ class JobStore:
             Call(
                 "requeue",
                 self._keys(one.id, one.queue),
-                (one.id, now, one.token, one.not_before_ms, one.failures, one.losses),
+                (one.id, now, one.token, one.not_before_ms, one.failures, one.interruptions),
             )
             for one in returns
         ]
@@ -376,9 +388,14 @@ class JobStore:
 
     def release(self, id: str) -> tuple[str, bytes] | None:
         """Let a retry that is due be claimed again; its queue and message, or None when it no longer waits."""
+        return self.release_all([id])[0]
+
+    def release_all(self, ids: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """As `release`, for many: they are about to be published."""
+        now = self.now_ms()
         with store_errors():
-            answer = self._scripts.run(Call("release", (keys.job(id),), ()))
-        return (answer[0].decode(), answer[1]) if answer else None
+            answers = self._scripts.run_all([Call("release", (keys.job(id),), (id, now)) for id in ids])
+        return [(answer[0].decode(), answer[1]) if answer else None for answer in answers]
 
     def erase(self, job: Job, *, reason: str, remains: bytes = b"") -> str:
         """Erase inputs and outputs, leaving a tombstone; `reason` is "deleted" or "expired".
@@ -423,10 +440,45 @@ class JobStore:
             ids = self._client.zrangebyscore(keys.waiting(queue), 0, since_ms, start=0, num=limit)
         return [id.decode() for id in ids]
 
-    def put_again(self, queue: str, id: str) -> None:
-        """Note that a waiting job's message was published anew: its place among those that wait is now's."""
+    def passed(self, queue: str) -> int:
+        """When the job that was claimed last in a lane's queue had been put there, milliseconds; 0 before the first."""
         with store_errors():
-            self._client.zadd(keys.waiting(queue), {id: self.now_ms()}, xx=True)
+            return int(self._client.get(keys.passed(queue)) or 0)
+
+    def forget_waiting(self, queue: str, ids: Sequence[str]) -> None:
+        """Ids without a record wait for nothing."""
+        with store_errors():
+            self._client.zrem(keys.waiting(queue), *ids)
+
+    def running(self, cursor: int, *, count: int) -> tuple[int, list[Held]]:
+        """The running jobs among about `count` records, and where to go on; 0: that was the last of them."""
+        with store_errors():
+            cursor, found = self._client.scan(cursor, match=keys.job("*"), count=count)
+            ids = [key.decode().removeprefix(keys.job("")) for key in found]
+            # What stands behind a colon is a copy.
+            ids = [id for id in ids if ":" not in id]
+            rows = self._client.execute_all(
+                [("HMGET", keys.job(id), "status", "holder", "started_ms") for id in ids] or [("PING",)]
+            )
+        pairs = zip(ids, rows, strict=False)
+        return int(cursor), [
+            Held(id, row[1].decode(), int(row[2] or 0)) for id, row in pairs if row[0] == b"running" and row[1]
+        ]
+
+    def revive(self, held: Held) -> tuple[str, bytes] | None:
+        """Queue a job again whose worker died; its queue and message, or None when another holds it by now."""
+        call = Call("revive", (keys.job(held.id), keys.COUNTERS), (held.id, self.now_ms(), held.holder))
+        with store_errors():
+            answer = self._scripts.run(call)
+        return (answer[0].decode(), answer[1]) if answer else None
+
+    def judge(self, due: Due) -> str:
+        """What a takeover was that the due set asks about: "interrupted", "lost", or "settled" long ago."""
+        id, _attempt, alone, worker = due.member.partition(":")[2].split("/", 3)
+        call = Call("judge", (keys.job(id), keys.DUE, keys.COUNTERS, keys.worker(worker)), (due.member, alone))
+        with store_errors():
+            answer: bytes = self._scripts.run(call)
+        return answer.decode()
 
     def schedule(self, member: str, *, at_ms: int) -> None:
         """Put a member into the due set."""

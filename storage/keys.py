@@ -58,8 +58,18 @@ def idempotency(tenant: str, digest: str) -> str:
     return PREFIX + "idem:" + tenant + ":" + digest
 
 
+def passed(queue: str) -> str:
+    """When the job that was claimed last in a lane's queue had been put there, milliseconds."""
+    return waiting(queue) + ":passed"
+
+
 def worker(name: str) -> str:
     return PREFIX + "worker:" + name
+
+
+def gone(name: str) -> str:
+    """There while a worker is known to have died, for as long as that may matter."""
+    return PREFIX + "gone:" + name
 
 
 def ended(id: str, number: int) -> str:

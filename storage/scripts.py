@@ -14,10 +14,11 @@ FOLDER = Path(__file__).with_name("lua")
 #: Scripts that end a job, or undo its end, begin with the shared lines of terminal.lua.
 ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry", "fail"})
 
-#: Keys that scripts which end jobs use beside those they are given.
+#: Keys, and beginnings of keys, that scripts use beside those they are given.
 NAMES = (
     f'local OUTBOX, SUBSCRIBERS = "{keys.OUTBOX}", "{keys.SUBSCRIBERS}"\n'
     f'local IN_FLIGHT, FAILED = "{keys.IN_FLIGHT}", "{keys.failed_jobs("")}"\n'
+    f'local WAITING, WORKER, GONE = "{keys.waiting("")}", "{keys.worker("")}", "{keys.gone("")}"\n'
 )
 
 
@@ -29,7 +30,7 @@ class Call(NamedTuple):
 
 def _source(name: str) -> str:
     text = (FOLDER / f"{name}.lua").read_text()
-    return NAMES + (FOLDER / "terminal.lua").read_text() + text if name in ENDING else text
+    return NAMES + ((FOLDER / "terminal.lua").read_text() if name in ENDING else "") + text
 
 
 SOURCES = {path.stem: _source(path.stem) for path in sorted(FOLDER.glob("*.lua")) if path.stem != "terminal"}

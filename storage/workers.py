@@ -12,6 +12,9 @@ from storage.statistics import Figures
 
 #: A worker that has not been heard of for so long counts as gone, seconds.
 TTL_S = 15
+#: How long a dead one is remembered as such, and one that has ended as not dead, seconds.
+GONE_S = 3600
+LEFT_S = 60
 #: Figures of a version that nothing has run for so long are forgotten, seconds.
 STATISTICS_TTL_S = 90 * 86_400
 
@@ -43,6 +46,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     pool: str
     started_ms: int
     models: tuple[ModelStatus, ...]
+    #: Where its process is (`storage.process`): those of one host see each other die. Empty: not told.
+    process: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -76,12 +81,27 @@ class Workers:
             pipe.execute()
 
     def leave(self, name: str) -> None:
-        """Say that this worker has ended."""
+        """Say that this worker has ended, as it should: none of its jobs is charged with that."""
         with store_errors():
             pipe = self._client.pipeline(transaction=False)
+            pipe.expire(keys.worker(name), LEFT_S)
+            pipe.zrem(keys.WORKERS, name)
+            pipe.execute()
+
+    def bury(self, name: str) -> None:
+        """Say that a worker's process has died: who takes its jobs over need not wait to know."""
+        with store_errors():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.set(keys.gone(name), b"1", ex=GONE_S)
             pipe.delete(keys.worker(name))
             pipe.zrem(keys.WORKERS, name)
             pipe.execute()
+
+    def known(self, names: Sequence[str]) -> set[str]:
+        """Those of the names whose worker lives, or ended lately as it should."""
+        with store_errors():
+            found = self._client.mget([keys.worker(name) for name in names]) if names else []
+        return {name for name, text in zip(names, found, strict=True) if text}
 
     def all(self) -> list[WorkerStatus]:
         """Every worker that lives."""

@@ -65,7 +65,14 @@ class JobObject(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueuePlace | None = None
     priority: str
     attempt: int
+    #: Attempts that ended with an error of the model.
+    failures: int = 0
+    #: Attempts that ended with the worker that ran them.
     worker_losses: int
+    #: Attempts that ended for another reason that is no fault of the job.
+    interruptions: int = 0
+    #: How often it was sent back to the queue after its end.
+    replays: int = 0
     progress: float | None = None
     created_at: str | None
     started_at: str | None
@@ -96,7 +103,10 @@ def job_object(
         queue=place,
         priority=message.priority,
         attempt=job.attempt,
+        failures=job.failures,
         worker_losses=job.losses,
+        interruptions=job.interruptions,
+        replays=job.replays,
         created_at=timestamp(job.created_ms),
         started_at=timestamp(job.started_ms),
         completed_at=timestamp(job.completed_ms),

@@ -9,23 +9,24 @@ import logging
 import time
 
 import redis
-from kombu import Connection
 
 from errors import InvalidInput, ObjectsUnavailable
 from storage.deliveries import Deliveries
-from storage.job import Status
 from storage.jobs import Due, JobStore
 from storage.objects import Objects
-from tasks import topology
+from storage.workers import TTL_S
 from tasks.message import without_inputs
 from tasks.publisher import Publisher
+from tasks.reaper import Reaper
 from tasks.ticket import Outgoing
 from tasks.ticking import Ticking
 
 log = logging.getLogger(__name__)
 
-#: Between looks for jobs that are in no queue, and how long a job has waited before it may count as one, seconds.
-REAP_S, STUCK_S = 5.0, 15.0
+#: Between looks for jobs that are in no queue, seconds.
+REAP_S = 5.0
+#: Between two answers of the store, if it was not away meanwhile, milliseconds at most.
+GAP_MS = 5000
 #: Until what could not be done is tried again, milliseconds.
 PUT_OFF_MS = 30_000
 #: Members worked on in one tick.
@@ -38,10 +39,12 @@ class Relay:
         self._objects = objects
         self._publisher = publisher
         self._deliveries = deliveries
+        self.patience = Patience()
 
     def tick(self) -> int:
         """Do what is due; returns how many members were found."""
         found = self._jobs.due(limit=LIMIT)
+        self.patience.answered(self._jobs.now_ms())
         retries = [due for due in found if due.member.startswith("retry:")]
         if retries:
             self._publish(retries)
@@ -52,6 +55,8 @@ class Relay:
                     self._expire(due, id)
                 elif kind == "erase":
                     self._erase(due, id)
+                elif kind == "doubt":
+                    self._judge(due)
                 elif kind == "object":
                     self._objects.delete(id)
                     self._jobs.settle(due)
@@ -70,6 +75,13 @@ class Relay:
             if (next(answers) if got else None) is None:
                 self._jobs.settle(due)
 
+    def _judge(self, due: Due) -> None:
+        """A job was taken over: its worker has given a sign of life since, or is gone."""
+        if self.patience.over:
+            self._jobs.judge(due)
+        else:
+            self._jobs.put_off(due, by_ms=GAP_MS)
+
     def _expire(self, due: Due, id: str) -> None:
         job = self._jobs.get(id)
         if job is None:
@@ -86,47 +98,21 @@ class Relay:
         self._jobs.settle(due)
 
 
-class Reaper:
-    """Publishes anew what is queued by its record and in no queue.
+class Patience:
+    """For how long the store has answered without a gap: until workers had time to give a sign of life, one that gave
+    none may be alive."""
 
-    A submit whose gateway died before it published leaves such a job, and so does the embedded transport, which loses
-    a message when a worker is killed between taking it and noting that it has. A job whose message still is in
-    somebody's hands gets a second one by this, which a claim drops.
-    """
+    def __init__(self) -> None:
+        self._since_ms = self._last_ms = 0
 
-    def __init__(self, jobs: JobStore, publisher: Publisher, broker_url: str) -> None:
-        self._jobs = jobs
-        self._publisher = publisher
-        self._broker_url = broker_url
+    def answered(self, now_ms: int) -> None:
+        if now_ms - self._last_ms > GAP_MS:
+            self._since_ms = now_ms
+        self._last_ms = now_ms
 
-    def reap(self) -> int:
-        """Look at every lane; returns how many messages were published."""
-        before = self._jobs.now_ms() - round(STUCK_S * 1000)
-        overdue = {
-            queue: ids
-            for queue in self._jobs.queues()
-            if (ids := self._jobs.overdue(queue, since_ms=before, limit=LIMIT))
-        }
-        if not overdue:
-            return 0
-        with Connection(self._broker_url, connect_timeout=2) as connection:
-            empty = {queue: ids for queue, ids in overdue.items() if topology.depth(connection, queue) == 0}
-        return sum(self._publish(queue, ids) for queue, ids in empty.items())
-
-    def _publish(self, queue: str, ids: list[str]) -> int:
-        jobs = [job for id in ids if (job := self._jobs.get(id)) and job.status is Status.QUEUED]
-        # A retry that is due is the relay's; one long overdue was lost with its entry.
-        since_ms = self._jobs.now_ms() - round(STUCK_S * 1000)
-        stuck = [job for job in jobs if job.not_before_ms < since_ms and job.message]
-        for job in stuck:
-            self._jobs.release(job.id)
-        answers = self._publisher.publish([Outgoing(queue, job.id, job.message) for job in stuck]) if stuck else []
-        for job, error in zip(stuck, answers, strict=True):
-            if error is None:
-                self._jobs.put_again(queue, job.id)
-        if stuck:
-            log.info("published anew what was in no queue", extra={"queue": queue, "jobs": len(stuck)})
-        return len(stuck)
+    @property
+    def over(self) -> bool:
+        return self._last_ms - self._since_ms >= TTL_S * 1000
 
 
 class RelayThread(Ticking):
@@ -142,4 +128,4 @@ class RelayThread(Ticking):
         self._relay.tick()
         if time.monotonic() >= self._next_reap_s:
             self._next_reap_s = time.monotonic() + REAP_S
-            self._reaper.reap()
+            self._reaper.reap(orphans=self._relay.patience.over)

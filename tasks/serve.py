@@ -14,9 +14,11 @@ from storage.deliveries import Deliveries
 from storage.jobs import JobStore
 from storage.objects import open_objects
 from storage.webhooks import Endpoints
+from storage.workers import Workers
 from tasks.app import ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, make_app, run_worker
 from tasks.publisher import Publisher
-from tasks.relay import Reaper, Relay, RelayThread
+from tasks.reaper import Reaper
+from tasks.relay import Relay, RelayThread
 from tasks.ticking import Ticking, ticking_step
 from tasks.webhooks.addresses import Policy
 from tasks.webhooks.delivering import Deliverer
@@ -34,7 +36,7 @@ def run(settings: Settings) -> int:
     publisher = Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: ())
     jobs = JobStore(redis)
     relay = Relay(jobs, open_objects(settings.objects), publisher, Deliveries(redis))
-    reaper = Reaper(jobs, publisher, settings.queue_url)
+    reaper = Reaper(jobs, publisher, settings.queue_url, Workers(redis))
     app = make_app(settings)
     for thread in (RelayThread(relay, reaper, redis), webhooks(settings, app, jobs, redis)):
         app.steps["worker"].add(ticking_step(thread))

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -153,7 +154,8 @@ def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:
     if len(text) <= INLINE_BYTES:
         return wire.Result(outputs=text)
     tenant = item.tenant or messages.decode(item.body).tenant
-    key = f"{tenant}/jobs/{item.id}/out/{item.token}"
+    # The token alone would not do: a record that was lost and made anew counts its attempts anew.
+    key = f"{tenant}/jobs/{item.id}/out/{item.token}-{uuid.uuid4().hex[:12]}"
     objects.put(key, [text])
     return wire.Result(outputs_key=key)
 

@@ -11,7 +11,9 @@ from workers.lane import Delivery
 from workers.stepping import StepEntry, jobs_of
 
 W = TypeVar("W", Delivery, Delivery | StepEntry)
-#: Workers that may die under a job before it fails.
+#: Workers that may die under a job that they run in a batch of its own, before it fails. What a batch loses together
+#: is shown and fails nobody: executors are processes of their own, so a worker's death is hardly a job's doing, and a
+#: job that has seen two of them runs alone (storage/lua/claim.lua).
 LOSSES_ALLOWED = 5
 
 
@@ -47,7 +49,7 @@ class Claimer:
         if not deliveries:
             return []
         wants = [Want(d.message.id, d.lane.queue, d.redelivered, f"{d.lane.consumer}/{d.tag}") for d in deliveries]
-        lost = problem(WorkerLost(f"{LOSSES_ALLOWED + 1} workers died while they ran this job"))
+        lost = problem(WorkerLost(f"{LOSSES_ALLOWED + 1} workers died while they ran this job alone"))
         return self._committer.insist(
             lambda: self._jobs.claim_all(wants, device=self._device, losses_allowed=LOSSES_ALLOWED, lost_error=lost)
         )

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from errors import JobFailure, PenstockError, StoreUnavailable
+from errors import JobFailure, ModelError, PenstockError, StoreUnavailable
 from storage.job import Status
 from storage.jobs import Claim, JobStore, Outcome, Return, wall_ms
 from tasks.message import Message
@@ -50,7 +50,7 @@ def decide(
         delay_s = delay(claim.failures, jitter) if result.charged else RETRY_AWAY_S
         return Return(
             id=message.id, queue=message.queue, token=claim.token,
-            not_before_ms=now_ms + round(delay_s * 1000), failures=failures,
+            not_before_ms=now_ms + round(delay_s * 1000), failures=failures, interruptions=int(not result.charged),
         )  # fmt: skip
     return Outcome(
         id=message.id, queue=message.queue, token=claim.token, status=Status.FAILED,
@@ -95,8 +95,27 @@ class Committer:
             for outcome, stands in zip(outcomes, self.insist(lambda: self._jobs.finish_all(outcomes)), strict=True):
                 if stands == "stale":
                     log.warning("commit refused: another attempt holds the job", extra={"job": outcome.id})
+                if stands != Status.SUCCEEDED and outcome.outputs_key:
+                    self._forget_object(outcome.outputs_key)
         if returns:
             self.insist(lambda: self._jobs.requeue_all(returns))
+
+    def drop(self, message: Message, claim: Claim | None) -> None:
+        """A job that this worker cannot handle, for a reason that it does not understand, fails."""
+        log.error("job dropped", extra={"job": message.id})
+        if claim is None:
+            return
+        error = problem(ModelError("the worker could not handle it; its log says more"))
+        outcome = Outcome(id=message.id, queue=message.queue, token=claim.token, status=Status.FAILED, error=error)
+        try:
+            self.insist(lambda: self._jobs.finish_all([outcome]))
+        # What could not be handled may be this very thing.
+        except Exception:
+            log.exception("job could not be failed", extra={"job": message.id})
+
+    def _forget_object(self, key: str) -> None:
+        """No record points at this attempt's outputs, and no other attempt wrote there: the relay erases them."""
+        self.insist(lambda: self._jobs.schedule("object:" + key, at_ms=self._jobs.now_ms()))
 
     def insist(self, step: Callable[[], T]) -> T:
         """Do a step of the store, again and again while it is away."""

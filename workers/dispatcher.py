@@ -110,7 +110,7 @@ class Dispatcher:
         if not batch:
             return None
         try:
-            mine = self._claimer.claim(batch)
+            mine = self._set_apart(self._claimer.claim(batch))
         except Stopped:
             self._leave(batch)
             return None
@@ -122,6 +122,13 @@ class Dispatcher:
         if len(mine) < len(batch):
             self._shared.flush()
         return Run(mine, self._shared.manifest.limits.timeout_s) if mine else None
+
+    def _set_apart(self, mine: list[Work]) -> list[Work]:
+        """Jobs that lost several workers run alone: a batch of several goes on without them."""
+        apart = suspects(mine) if len(mine) > 1 else []
+        if apart:
+            self._again_alone([*apart])
+        return [work for work in mine if work not in apart]
 
     def _attempt(self, run: Run) -> bool:
         """Run one batch and commit it; False when the executor is gone, or is of no use any more."""
@@ -247,9 +254,10 @@ class Dispatcher:
             self._again_alone(batch)
             return
         for work in batch:
-            log.error("job dropped", extra={"job": work.id})
             if isinstance(work, StepEntry):
                 work.end(failed(ModelError("the worker could not handle it")), compute_ms=0.0)
+            else:
+                self._shared.committer.drop(work.message, work.claim)
         self._shared.hands.settle(jobs_of(batch))
         self._shared.flush()
 
@@ -265,6 +273,14 @@ class Dispatcher:
 
     def _about(self, batch: Sequence[Work], **fields: object) -> dict[str, object]:
         return {"model": self._shared.manifest.name, "jobs": [work.id for work in batch], **fields}
+
+
+def suspects(mine: Sequence[Work]) -> list[Delivery]:
+    """Of the jobs just claimed, those that must run alone."""
+    found = [job for job in jobs_of(mine) if job.claim is not None and job.claim.alone and not job.apart]
+    for job in found:
+        job.apart = True
+    return found
 
 
 def verdict_on(error: ExecutorDied) -> JobFailure:

@@ -23,8 +23,8 @@ class Delivery:
     """A message in this worker's hands: what the batcher orders, and what is settled in the end."""
 
     __slots__ = (
-        "arrived_s", "body", "claim", "deaths", "lane", "likeness", "message", "redelivered", "rows", "seen_ms",
-        "start_by_ms", "tag", "weight",
+        "apart", "arrived_s", "body", "claim", "deaths", "lane", "likeness", "message", "redelivered", "rows",
+        "seen_ms", "start_by_ms", "tag", "weight",
     )  # fmt: skip
 
     def __init__(self, lane: "Lane", tag: Any, body: bytes, message: Message, *, redelivered: bool) -> None:
@@ -44,6 +44,8 @@ class Delivery:
         self.claim: Claim | None = None
         #: Executors that died while they ran this job alone.
         self.deaths = 0
+        #: It was taken out of its batch, to run alone.
+        self.apart = False
 
     @property
     def id(self) -> str:

@@ -19,7 +19,7 @@ from storage.jobs import Claim, Standing
 from workers import stepwire, wire
 from workers.claiming import Claimer
 from workers.commit import Stopped, failed, problem
-from workers.dispatcher import DEATHS_ALLOWED
+from workers.dispatcher import DEATHS_ALLOWED, suspects
 from workers.executor import Executor, ExecutorDied
 from workers.flights import Flight, Room
 from workers.lane import Delivery
@@ -182,15 +182,25 @@ class PipelineServing(Serving):
         if not jobs:
             return []
         try:
-            mine = claimer.claim(jobs)
+            mine = self._set_apart(claimer.claim(jobs))
         except Stopped:
             self.hands.leave(jobs)
             raise
-        self._room.give([job for job in jobs if job not in mine], ended=True)
+        self._room.give([job for job in jobs if job not in mine and not job.apart], ended=True)
         now_s = time.monotonic()
         for job in mine:
             self._flights[job.id] = Flight(job, limit_s=self.entry.manifest.limits.timeout_s, now_s=now_s)
         return [job.item() for job in mine]
+
+    def _set_apart(self, mine: list[Delivery]) -> list[Delivery]:
+        """Jobs that lost several workers run alone."""
+        apart = suspects(mine) if len(mine) > 1 or self._flights else []
+        if apart:
+            self._room.suspect(apart)
+            self._room.give(apart, ended=False)
+            if not self.batcher.put_alone(apart):
+                self.hands.leave(apart)
+        return [job for job in mine if job not in apart]
 
     def _route(self, call: stepwire.Call) -> stepwire.Made | None:
         """Put a step among the jobs of its model; its failure where that is not to be had."""
@@ -303,10 +313,10 @@ class PipelineServing(Serving):
             self._begin_anew()
             return
         (flight,) = self._flights.values()
-        log.error("job dropped", extra={"job": flight.delivery.id})
         flight.abandon()
         self._flights.clear()
         self._room.give([flight.delivery], ended=True)
+        self._shared.committer.drop(flight.delivery.message, flight.delivery.claim)
         self.hands.settle([flight.delivery])
 
     def _begin_anew(self) -> None:

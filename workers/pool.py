@@ -14,6 +14,7 @@ from models.catalog import Entry, age
 from storage.jobs import JobStore, wall_ms
 from storage.statistics import Recorder
 from storage.workers import Workers, WorkerStatus
+from workers import neighbours
 from workers.expiring import Expiry
 from workers.lane import Delivery
 from workers.pipelining import PipelineServing
@@ -61,6 +62,7 @@ class Pool:
         self._jobs = jobs
         self._workers = workers
         self._started_ms = wall_ms()
+        self._process = neighbours.here()
         self.stopping = threading.Event()
         self._beat_now = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -170,6 +172,7 @@ class Pool:
             pool=self.pool,
             started_ms=self._started_ms,
             models=tuple(serving.status() for serving in self.servings),
+            process=self._process,
         )
 
     def _on_change(self, serving: Serving) -> None:
@@ -183,6 +186,8 @@ class Pool:
         while not self.stopping.is_set():
             try:
                 self._report()
+                for name in neighbours.bury(self._workers, self.name):
+                    log.warning("another worker of this host has died", extra={"worker": name})
             except PenstockError as error:
                 log.warning("no sign of life could be given", extra={"reason": error.detail})
                 time.sleep(1)

@@ -16,6 +16,8 @@ from storage.statistics import BOUNDS_MS, CAUSES, STAGES, Figures, Histogram
 from storage.workers import WorkerStatus
 from tasks.message import LANES, queue_name
 
+#: Why attempts end without an outcome, and the store's counter of each.
+ATTEMPTS = {"model_error": "failures", "worker_loss": "worker_losses", "interruption": "interruptions"}
 TERMINAL = ("succeeded", "failed", "canceled", "expired")
 
 
@@ -43,7 +45,10 @@ class FarmCollector(Collector):
             "penstock_stale_commits", "Outcomes refused since another attempt held the job.",
             value=counters.get("stale_commits", 0),
         )  # fmt: skip
-        return [ended, stale]
+        lost = CounterMetricFamily("penstock_attempts_lost", "Attempts without an outcome, by cause.", labels=["cause"])
+        for cause, field in ATTEMPTS.items():
+            lost.add_metric([cause], counters.get(field, 0))
+        return [ended, stale, lost]
 
     def lanes(self) -> Metric:
         labels = [

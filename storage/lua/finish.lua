@@ -1,6 +1,6 @@
 -- finish: the holders of the newest tokens commit the outcomes of one lane's jobs, each once.
 -- KEYS waiting, due, done channel, counters, then the job of each
--- ARGV now_ms, in MessagePack for each job {id, token, status, outputs key, compute_ms, failures to add, losses to add},
+-- ARGV now_ms, in MessagePack for each job {id, token, status, outputs key, compute_ms, failures to add},
 --      then the outputs or the error of each (JSON)
 -- Returns in MessagePack for each the status committed, or "stale" when another attempt holds the job
 local now = tonumber(ARGV[1])
@@ -21,8 +21,10 @@ local function finish(key, one, text)
   elseif status == "succeeded" then
     if one[4] ~= "" then field, value = "outputs_key", one[4] else field = "outputs" end
   end
-  if one[6] ~= 0 then redis.call("HINCRBY", key, "failures", one[6]) end
-  if one[7] ~= 0 then redis.call("HINCRBY", key, "losses", one[7]) end
+  if one[6] ~= 0 then
+    redis.call("HINCRBY", key, "failures", one[6])
+    redis.call("HINCRBY", KEYS[4], "failures", one[6])
+  end
   terminate(key, one[1], KEYS[1], KEYS[2], status, now, held[4], held[5], true, field, value, "compute_ms",
     string.format("%.3f", one[5]))
   return status

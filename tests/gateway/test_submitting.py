@@ -29,7 +29,8 @@ def test_job_object_has_every_field_of_the_contract(gate: Gate) -> None:
     assert job == {
         "id": job["id"], "object": "job", "model": "echo", "version": "1", "status": "queued",
         "waiting_reason": "behind_others", "queue": {"position": 1, "eta_s": 0.001}, "priority": "normal",
-        "attempt": 0, "worker_losses": 0, "progress": None, "created_at": job["created_at"], "started_at": None,
+        "attempt": 0, "failures": 0, "worker_losses": 0, "interruptions": 0, "replays": 0, "progress": None,
+            "created_at": job["created_at"], "started_at": None,
         "completed_at": None, "expires_at": None, "outputs": None, "error": None, "metadata": {"order": "A-17"},
         "webhook_status": None, "metrics": {"queue_ms": 0.0, "compute_ms": 0.0, "batch_size": 0, "device": ""},
         "urls": {"self": own, "result": own + "/result", "events": own + "/events", "cancel": own + "/cancel"},

@@ -13,9 +13,10 @@ from storage.deliveries import Deliveries
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Return, Want
 from storage.objects import Objects, open_objects
+from storage.workers import Workers, WorkerStatus
 from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
-from tasks.relay import STUCK_S, Reaper, Relay
+from tasks.relay import Relay
 from tasks.topology import depth
 from tests.services.valkey import Valkey
 
@@ -42,6 +43,11 @@ def publisher(valkey: Valkey, store: "redis.Redis") -> Iterator[Publisher]:
     publisher = Publisher(valkey.queue_url, deadline_s=2, queues=lambda: [MESSAGE.queue])
     yield publisher
     publisher.close()
+
+
+@pytest.fixture
+def workers(store: "redis.Redis") -> Workers:
+    return Workers(store)
 
 
 @pytest.fixture
@@ -144,14 +150,66 @@ def test_uploaded_object_is_erased_when_its_time_is_over(
     assert objects.size("acme/objects/obj_1") is None
 
 
-def test_job_in_no_queue_is_published_anew_once_a_while(
-    jobs: JobStore, publisher: Publisher, clock: Clock, valkey: Valkey
+def take_over(jobs: JobStore, holder: str) -> int:
+    want = Want("job_1", MESSAGE.queue, True, holder)
+    (answer,) = jobs.claim_all([want], device="cpu:0", losses_allowed=1, lost_error=b"{}")
+    return answer.token
+
+
+def attend(relay: Relay, clock: Clock, seconds: int) -> None:
+    """Let so many seconds pass while the store answers all the time."""
+    for _ in range(seconds):
+        clock.ms += 1000
+        relay.tick()
+
+
+def counts(jobs: JobStore) -> tuple[int, int]:
+    return found(jobs).losses, found(jobs).interruptions
+
+
+def test_job_taken_over_from_a_worker_that_lives_was_interrupted(
+    relay: Relay, jobs: JobStore, clock: Clock, workers: Workers
 ) -> None:
-    reaper = Reaper(jobs, publisher, valkey.queue_url)
     submit(jobs)
-    assert reaper.reap() == 0
-    clock.ms += round(STUCK_S * 1000)
-    assert reaper.reap() == 1
-    assert waiting_messages(valkey) == 1
-    clock.ms += round(STUCK_S * 1000)
-    assert reaper.reap() == 0, "its message lies in the queue"
+    workers.beat(WorkerStatus(name="w1", pool="cpu", started_ms=1, models=()), now_ms=clock.ms)
+    take_over(jobs, "w1/1")
+    take_over(jobs, "w2/1")
+    attend(relay, clock, 40)
+    assert counts(jobs) == (0, 1)
+    assert jobs.counters()["interruptions"] == 1
+    assert not [due for due in jobs.due(limit=9) if due.member.startswith("doubt:")]
+
+
+def test_job_taken_over_from_a_worker_that_is_gone_was_lost(relay: Relay, jobs: JobStore, clock: Clock) -> None:
+    submit(jobs)
+    take_over(jobs, "w1/1")
+    take_over(jobs, "w2/1")
+    assert counts(jobs) == (0, 1), "the worker may be alive"
+    attend(relay, clock, 40)
+    assert counts(jobs) == (1, 0)
+    assert jobs.counters()["worker_losses"] == 1
+
+
+def test_nobody_is_said_to_be_gone_before_the_store_has_answered_for_a_while(
+    relay: Relay, jobs: JobStore, clock: Clock
+) -> None:
+    submit(jobs)
+    take_over(jobs, "w1/1")
+    take_over(jobs, "w2/1")
+    clock.ms += 60_000
+    attend(relay, clock, 14)
+    assert counts(jobs) == (0, 1)
+    attend(relay, clock, 10)
+    assert counts(jobs) == (1, 0)
+
+
+def test_worker_that_ended_as_it_should_is_no_loss(
+    relay: Relay, jobs: JobStore, clock: Clock, workers: Workers
+) -> None:
+    submit(jobs)
+    workers.beat(WorkerStatus(name="w1", pool="cpu", started_ms=1, models=()), now_ms=clock.ms)
+    take_over(jobs, "w1/1")
+    take_over(jobs, "w2/1")
+    workers.leave("w1")
+    attend(relay, clock, 40)
+    assert (workers.all(), counts(jobs)) == ([], (0, 1))

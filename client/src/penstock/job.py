@@ -69,8 +69,14 @@ class Job:
     priority: str = "normal"
     #: Executions so far; the first run counts as 1.
     attempt: int = 0
-    #: Executions that ended with the death of their process.
+    #: Executions that ended with an error of the model.
+    failures: int = 0
+    #: Executions that ended with the death of their worker.
     worker_losses: int = 0
+    #: Executions that ended for another reason that is no fault of the job.
+    interruptions: int = 0
+    #: How often it was sent back to the queue after its end.
+    replays: int = 0
     #: Whatever the model reports while it runs.
     progress: Any = None
     created_at: datetime | None = None

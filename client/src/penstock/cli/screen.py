@@ -96,11 +96,18 @@ def life(job: Job) -> Iterable[tuple[str, str | Text]]:
         times = f"queue {step.queue_ms:g} ms, compute {step.compute_ms:g} ms"
         yield f"  {step.name}", f"{times}, {step.items} of {step.model}@{step.version}"
     if job.attempt > 1:
-        yield "attempt", str(job.attempt)
+        yield "attempt", attempts(job)
     if job.created_at:
         yield "created", f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S} ({age(job)} ago)"
     if job.metadata:
         yield "metadata", " ".join(f"{key}={value}" for key, value in job.metadata.items())
+
+
+def attempts(job: Job) -> str:
+    """The attempt, and what became of those before."""
+    counts = [("failed", job.failures), ("lost a worker", job.worker_losses), ("interrupted", job.interruptions)]
+    words = [f"{count} {name}" for name, count in counts if count]
+    return f"{job.attempt} ({', '.join(words)})" if words else str(job.attempt)
 
 
 def model_of(job: Job) -> str:
