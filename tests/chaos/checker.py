@@ -25,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "messages": leftovers.messages,
     "waiting": leftovers.waiting,
     "due": leftovers.due,
+    "untold": leftovers.untold,
     "objects": leftovers.objects,
 }
 

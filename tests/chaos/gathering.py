@@ -28,8 +28,9 @@ STRIDE = 500
 
 def jobs(farm: ChaosFarm) -> Iterator[Job]:
     """Every record, withdrawn ones included."""
-    names = farm.redis.scan_iter(match=keys.job("*"), count=1000)
-    found = [name.decode().removeprefix(keys.job("")) for name in names]
+    names = (name.decode() for name in farm.redis.scan_iter(match=keys.job("*"), count=1000))
+    # Beside a record lie its earlier ends, until its webhooks have told of them.
+    found = [id for name in names if ":" not in (id := name.removeprefix(keys.job("")))]
     for begin in range(0, len(found), STRIDE):
         ids = found[begin : begin + STRIDE]
         for id, fields in zip(ids, farm.redis.execute_all([("HGETALL", keys.job(id)) for id in ids]), strict=True):
@@ -49,7 +50,13 @@ def unfinished(farm: ChaosFarm) -> str:
     left |= {queue: count for queue, count in messages(farm).items() if count}
     due = [member.decode() for member in farm.redis.zrange(keys.DUE, 0, -1)]
     left |= Counter(member.partition(":")[0] for member in due if not member.startswith(LATER))
+    left |= {"outbox": count} if (count := farm.redis.zcard(keys.OUTBOX)) else {}
     return ", ".join(f"{count} {what}" for what, count in left.items())
+
+
+def untold(farm: ChaosFarm) -> int:
+    """Events in the outbox, and deliveries that wait for their time."""
+    return int(farm.redis.zcard(keys.OUTBOX)) + int(farm.redis.zcard(keys.TARGETS))
 
 
 def record(job: Job, objects: Objects) -> Record:
@@ -105,6 +112,7 @@ def rest(farm: ChaosFarm, records: list[Job], objects: Objects) -> Rest:
         waiting=tuple(waiting),
         due=tuple(due),
         objects=tuple(objects.keys()),
+        untold=untold(farm),
         named=tuple(key for job in records for key in named(job)),
     )
 

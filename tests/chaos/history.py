@@ -125,6 +125,8 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[str, ...] = ()
     #: Members of the due set.
     due: tuple[str, ...] = ()
+    #: Webhooks that nobody has sent and nobody has given up.
+    untold: int = 0
     #: Keys of all objects.
     objects: tuple[str, ...] = ()
     #: Objects that records name.

@@ -10,6 +10,8 @@ from tests.chaos.history import Intent, Sort
 POISON = 0.01
 #: How often each model is asked.
 SHARES = {"quick": 76, "slow": 8, "poison": 10, "moody": 6}
+#: Share of submissions that want to be called back.
+WEBHOOKS = 0.15
 LANES = ("high", "normal", "normal", "normal", "low")
 #: Filling of an input that is too large to travel in a message, characters.
 WIDE = "x" * 70_000
@@ -18,10 +20,9 @@ WIDE = "x" * 70_000
 class Wishes:
     """Draws intents; thread-safe."""
 
-    def __init__(self, seed: int, *, webhooks: bool) -> None:
+    def __init__(self, seed: int) -> None:
         self._draw = random.Random(f"wishes {seed}")
         self._seed = seed
-        self._webhooks = webhooks
         self._numbers = itertools.count()
         self._guard = threading.Lock()
 
@@ -32,7 +33,7 @@ class Wishes:
             verb, sort = self._verb(model)
             if pushed and verb == "wide":
                 verb = "say"
-            webhook = self._webhooks and not pushed and draw.random() < 0.2
+            webhook = not pushed and draw.random() < WEBHOOKS
         key = f"c{self._seed}-{number}"
         text = f"{verb}:{key}" + (WIDE if verb == "wide" else "")
         return Intent(key=key, model=model, input=text, sort=sort, pushed=pushed, webhook=webhook)

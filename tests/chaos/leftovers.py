@@ -25,6 +25,11 @@ def due(history: History) -> Iterator[Violation]:
             yield Violation("due", member, "is due, and nobody does it")
 
 
+def untold(history: History) -> Iterator[Violation]:
+    if history.rest.untold:
+        yield Violation("untold", "webhooks", f"{history.rest.untold} neither sent nor given up")
+
+
 def objects(history: History) -> Iterator[Violation]:
     """Every object lies below a job that the store stands by, and goes with it."""
     held = {record.id for record in history.records if record.state != "withdrawn"}

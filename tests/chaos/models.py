@@ -12,6 +12,8 @@ MODELS = {
     "poison": (32, 0.02, 2),
     "moody": (16, 0.0, 60),
 }
+#: Executors of a model where it has more than one: what follows poison is run one by one.
+INSTANCES = {"poison": 2}
 #: Resident memory an executor may have, and what `oom` takes at once, MiB.
 MEMORY_MB, TAKEN_MB = 200, 400
 
@@ -20,6 +22,7 @@ name: {name}
 runtime: python
 inputs: [{{name: text, datatype: BYTES, shape: [-1]}}]
 outputs: [{{name: said, datatype: BYTES, shape: [-1]}}]
+instances: {instances}
 batching: {{max_items: {items}}}
 limits: {{timeout_s: {timeout_s}, memory_mb: {memory_mb}, queue: 5000}}
 """
@@ -78,7 +81,9 @@ def build(folder: Path, book: Path) -> Path:
     root = str(Path(__file__).resolve().parents[2])
     for name, (items, pause_s, timeout_s) in MODELS.items():
         (folder / name / "1").mkdir(parents=True)
-        text = MANIFEST.format(name=name, items=items, timeout_s=timeout_s, memory_mb=MEMORY_MB)
+        text = MANIFEST.format(
+            name=name, instances=INSTANCES.get(name, 1), items=items, timeout_s=timeout_s, memory_mb=MEMORY_MB
+        )
         (folder / name / "model.yaml").write_text(text)
         code = HANDLER.format(book=str(book), pause_s=pause_s, root=root, taken_mb=TAKEN_MB)
         (folder / name / "handler.py").write_text(code)

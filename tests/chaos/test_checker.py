@@ -123,6 +123,7 @@ PLANTED = {
     "a leftover message": (msgspec.structs.replace(good(), rest=Rest(messages={"dead": 1})), "messages"),
     "one that still waits": (msgspec.structs.replace(good(), rest=Rest(waiting=("job0",))), "waiting"),
     "a retry that nobody makes": (msgspec.structs.replace(good(), rest=Rest(due=("retry:job0",))), "due"),
+    "a webhook that nobody sends": (msgspec.structs.replace(good(), rest=Rest(untold=1)), "untold"),
     "an orphan object": (msgspec.structs.replace(good(), rest=LARGE), "objects"),
     "a lost object": (msgspec.structs.replace(good(), rest=Rest(named=("acme/jobs/job0/out/1",))), "objects"),
 }  # fmt: skip
