@@ -1,0 +1,1 @@
+"""Requests and messages that nobody would send, in great number."""
