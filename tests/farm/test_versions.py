@@ -114,3 +114,18 @@ def resubmitted(farm: Farm, body: bytes) -> str:
     assert publisher.publish([Outgoing(message.queue, message.id, body)]) == [None]
     publisher.close()
     return message.id
+
+
+def test_rolling_restart_of_every_process_under_load_runs_every_job_once(farm: Farm, repository: Path) -> None:
+    with farm.client() as client:
+        publish(repository, "1")
+        wait_for(farm, client, v1="ready")
+        with Load(farm) as load:
+            for name in ("gateway", "orchestrator", "worker-cpu"):
+                before = load.count("1")
+                assert farm.stop(name) == 0
+                farm.start(name)
+                farm.until(lambda: load.count("1") > before + 50, f"jobs are accepted with {name} anew", 60)  # noqa: B023
+        farm.wait_ready()
+        load.check(repository)
+        wait_for(farm, client, v1="ready")
