@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 from flask import Response
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
-from errors import BadRequest, RequestTimeout
+from errors import BadRequest, MalformedBody, RequestTimeout
 from gateway import problems
 from gateway.application import Application, Whole
 from gateway.asked import Asked, Reply
@@ -96,11 +96,11 @@ class Front:
             route, variables = found
             asked = Asked(environ)
             if route.method == "POST":
-                body = await in_time(exchange(), self._event_loop, self._body_s)
-                if body is None:
-                    self.refuse(exchange, environ, too_slow(self._body_s), route.path)
+                try:
+                    environ["wsgi.input"] = BytesIO(await in_time(exchange(), self._event_loop, self._body_s))
+                except BadRequest as error:
+                    self.refuse(exchange, environ, error, route.path)
                     return
-                environ["wsgi.input"] = BytesIO(body)
             send(exchange, await run_on(self._loop, self.reply(route, variables, asked)), asked.id)
             return
         environ["wsgi.input"] = Body(exchange, self._event_loop, patience_s=self._body_s)
@@ -167,15 +167,17 @@ class Front:
         return on_loop(self._event_loop, step)
 
 
-async def in_time(body: Any, loop: asyncio.AbstractEventLoop, patience_s: float) -> bytes | None:
-    """A small body, once it is there; None where it does not come. `body`: granian's future."""
+async def in_time(body: Any, loop: asyncio.AbstractEventLoop, patience_s: float) -> bytes:
+    """A small body, once it is there; `body`: granian's future. Raises RequestTimeout, MalformedBody."""
     timer = loop.call_later(patience_s, body.cancel)
     try:
         return cast(bytes, await body)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         if not body.cancelled():
             raise
-        return None
+        raise too_slow(patience_s) from error
+    except ProtocolClosed as error:
+        raise MalformedBody("the client broke off before all of the body was there") from error
     finally:
         timer.cancel()
 

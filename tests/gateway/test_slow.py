@@ -58,6 +58,17 @@ def test_body_that_does_not_come_is_408(port: int, request_line: str, length: st
     assert (status, problem["code"]) == (408, "request_timeout")
 
 
+def test_body_that_breaks_off_is_no_fault_of_the_gateway(port: int, tmp_path: Path) -> None:
+    for length in (1000, 1_000_000):
+        connection = opened(
+            port, "POST /v1/jobs HTTP/1.1", "Content-Type: application/json", f"Content-Length: {length}", body=b'{"mod'
+        )
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).split(b" ")[1:2] in ([], [b"400"])
+        connection.close()
+    assert "Traceback" not in (tmp_path / "gateway.log").read_text()
+
+
 def test_slow_clients_do_not_keep_others_out(port: int) -> None:
     slow = [
         opened(port, "POST /v1/objects HTTP/1.1", "Content-Type: application/octet-stream", "Content-Length: 1000000")
