@@ -45,7 +45,7 @@ redis.call("ZREM", KEYS[2], ARGV[1])
 redis.call("HINCRBY", KEYS[8], state, 1)
 redis.call("HINCRBY", KEYS[8], "pending", -1)
 local expires = tonumber(redis.call("HGET", KEYS[7], "expires_ms") or 0)
-redis.call("PEXPIREAT", KEYS[1], math.max(expires, now + tonumber(ARGV[9])))
+redis.call("PEXPIRE", KEYS[1], math.max(expires - now, tonumber(ARGV[9])))
 if redis.call("EXISTS", KEYS[7]) == 1 then
   redis.call("HINCRBY", KEYS[7], "hooks", -1)
   if state ~= "delivered" then redis.call("HINCRBY", KEYS[7], "hooks_failed", 1) end
