@@ -1,7 +1,7 @@
 """Break everything under load, and check that no promise was broken.
 
 python -m tests.chaos --seeds 1-10 --seconds 120        real RabbitMQ, Redis and S3
-python -m tests.chaos --embedded --seeds 1              one Valkey as store and broker
+python -m tests.chaos --way embedded --seeds 1          one Valkey as store and broker
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.chaos.farm import Way
 from tests.chaos.faults import FAULTS, known
 from tests.chaos.report import Result, text
 from tests.chaos.run import run_seed
@@ -19,7 +20,7 @@ from tests.services.install import missing_sentence
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    if not options.embedded and (sentence := missing_sentence()):
+    if options.way is not Way.EMBEDDED and (sentence := missing_sentence()):
         print(sentence, file=sys.stderr)
         return 2
     results: list[Result] = []
@@ -43,10 +44,8 @@ def run(seed: int, options: argparse.Namespace) -> Result:
         print(f"[seed {seed}, {time.monotonic() - began:5.0f} s] {line}", file=sys.stderr, flush=True)
 
     keep = options.keep and options.keep / str(seed)
-    faults = known(options.faults, embedded=options.embedded)
-    return run_seed(
-        seed, options.seconds, faults, embedded=options.embedded, pause_s=options.pause_ms / 1000, say=say, keep=keep
-    )
+    faults = known(options.faults, options.way)
+    return run_seed(seed, options.seconds, faults, options.way, pause_s=options.pause_ms / 1000, say=say, keep=keep)
 
 
 def write(results: list[Result], path: Path) -> str:
@@ -64,14 +63,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", "--seed", type=seeds, default=[1], help="7, or 1-10, or 1,4,9")
     parser.add_argument("--seconds", type=float, default=120, help="of load and faults for each seed")
     parser.add_argument("--faults", default="", help="only these, separated by commas: " + ", ".join(FAULTS))
-    parser.add_argument("--embedded", action="store_true", help="one Valkey as store and broker, no other server")
+    parser.add_argument("--way", type=Way, default=Way.SERVERS, choices=list(Way), help="what the farm runs on")
     parser.add_argument("--pause-ms", type=float, default=40, help="mean pause of a client between two submissions")
     parser.add_argument("--report", type=Path, default=Path(".penstock/chaos.json"), help="where the report goes")
     parser.add_argument("--keep", type=Path, help="keep each seed's logs and history in a folder here")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     try:
-        known(options.faults, embedded=options.embedded)
+        known(options.faults, options.way)
     except ValueError as error:
         parser.error(str(error))
     return options

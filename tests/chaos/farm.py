@@ -4,8 +4,9 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,12 +18,24 @@ from tests.farm.harness import ROOT, Farm
 from tests.services.ceph import Ceph, ceph_service
 from tests.services.process import Service
 from tests.services.rabbitmq import RabbitMQ, rabbitmq_service
+from tests.services.rabbitmq_cluster import RabbitMQCluster, rabbitmq_cluster
 from tests.services.redis_ import redis_service
 from tests.services.valkey import valkey_service
 
 PROCESSES = ("gateway", "worker-cpu", "orchestrator")
 SETTINGS = {"broker": "PENSTOCK_BROKER_URL", "redis": "PENSTOCK_REDIS_URL", "objects": "PENSTOCK_OBJECTS_URL"}
 TENANT = "acme"
+
+
+class Way(StrEnum):
+    """What the farm runs on."""
+
+    #: One RabbitMQ, Redis, S3.
+    SERVERS = "servers"
+    #: Three RabbitMQ nodes, Redis, S3.
+    CLUSTER = "cluster"
+    #: One Valkey is store and broker.
+    EMBEDDED = "embedded"
 
 
 class ChaosFarm(Farm):
@@ -36,7 +49,7 @@ class ChaosFarm(Farm):
         super().__init__(folder, repository, services, {**urls, **settings})
         self.tenant = TENANT if urls else "local"
         links = [
-            Link(f"{process}/{server}", port_of(urls[name]), amqp=server == "broker")
+            Link(f"{process}/{server}", *ports_of(services[server], urls[name]), amqp=server == "broker")
             for process in PROCESSES
             for server, name in SETTINGS.items()
             if name in urls
@@ -103,8 +116,9 @@ class Clock:
             file.write(struct.pack("<q", round(by_s * 1000)))
 
 
-def port_of(url: str) -> int:
-    return urlsplit(url).port or 0
+def ports_of(service: Service, url: str) -> tuple[int, ...]:
+    """Where the server listens; of a cluster, each node."""
+    return service.ports if isinstance(service, RabbitMQCluster) else (urlsplit(url).port or 0,)
 
 
 def with_port(url: str, port: int) -> str:
@@ -113,10 +127,10 @@ def with_port(url: str, port: int) -> str:
 
 
 @contextmanager
-def running(folder: Path, *, embedded: bool, settings: Mapping[str, str] | None = None) -> Iterator[ChaosFarm]:
+def running(folder: Path, way: Way, *, settings: Mapping[str, str] | None = None) -> Iterator[ChaosFarm]:
     """A farm that is ready, with its servers; gone at the end."""
     with ExitStack() as stack:
-        services, urls, disks = (embedded_services if embedded else real_services)(folder, stack)
+        services, urls, disks = SERVICES[way](folder, stack)
         for service in services.values():
             stack.callback(service.stop)
             service.launch()
@@ -140,9 +154,16 @@ def embedded_services(folder: Path, stack: ExitStack) -> Services:
 
 
 def real_services(folder: Path, stack: ExitStack) -> Services:
+    return with_broker(rabbitmq_service(folder / "rabbitmq"), folder, stack)
+
+
+def cluster_services(folder: Path, stack: ExitStack) -> Services:
+    return with_broker(rabbitmq_cluster(folder / "rabbitmq"), folder, stack)
+
+
+def with_broker(broker: RabbitMQ, folder: Path, stack: ExitStack) -> Services:
     disk = folder / "redis"
     limited = stack.enter_context(mounted(disk))
-    broker: RabbitMQ = rabbitmq_service(folder / "rabbitmq")
     redis = redis_service(disk)
     objects: Ceph = ceph_service(folder / "ceph")
     urls = {"broker": broker.url, "redis": redis.url, "objects": objects.url}
@@ -151,3 +172,10 @@ def real_services(folder: Path, stack: ExitStack) -> Services:
         {SETTINGS[name]: url for name, url in urls.items()},
         {"redis": disk} if limited else {},
     )
+
+
+SERVICES: dict[Way, Callable[[Path, ExitStack], Services]] = {
+    Way.SERVERS: real_services,
+    Way.CLUSTER: cluster_services,
+    Way.EMBEDDED: embedded_services,
+}

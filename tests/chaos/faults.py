@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.chaos import links, processes, servers
-from tests.chaos.farm import ChaosFarm
+from tests.chaos.farm import ChaosFarm, Way
 
 Heal = Callable[[], None]
 Inject = Callable[[ChaosFarm, random.Random], Heal]
@@ -19,10 +19,14 @@ class Fault(NamedTuple):
     inject: Inject
     #: How long it lasts, seconds: the least and the most.
     lasts_s: tuple[float, float] = (2.0, 6.0)
-    #: Whether it can be made where one Valkey is store and broker.
-    embedded: bool = True
+    #: Where it can be made.
+    ways: frozenset[Way] = frozenset(Way)
 
 
+#: Where there is a network, and servers that are no Penstock's.
+REAL = frozenset({Way.SERVERS, Way.CLUSTER})
+#: Where one node is the broker.
+SINGLE = frozenset({Way.SERVERS})
 AT_ONCE = (0.0, 0.5)
 
 FAULTS: dict[str, Fault] = {
@@ -38,32 +42,33 @@ FAULTS: dict[str, Fault] = {
     "stop-executor": Fault(processes.stop_executor, (2.0, 8.0)),
     "kill-redis": Fault(servers.kill("redis"), (0.0, 5.0)),
     "stop-redis": Fault(servers.stop("redis")),
-    "kill-broker": Fault(servers.kill("broker"), (0.0, 4.0), embedded=False),
-    "stop-broker": Fault(servers.stop("broker"), embedded=False),
-    "kill-objects": Fault(servers.kill_gateway_of_objects, (0.0, 6.0), embedded=False),
-    "stop-objects": Fault(servers.stop("objects"), embedded=False),
-    "full-disk": Fault(servers.full_disk, embedded=False),
-    "memory-alarm": Fault(servers.memory_alarm, (1.0, 5.0), embedded=False),
+    "kill-broker": Fault(servers.kill("broker"), (0.0, 4.0), ways=SINGLE),
+    "stop-broker": Fault(servers.stop("broker"), ways=SINGLE),
+    "kill-objects": Fault(servers.kill_gateway_of_objects, (0.0, 6.0), ways=REAL),
+    "stop-objects": Fault(servers.stop("objects"), ways=REAL),
+    "full-disk": Fault(servers.full_disk, ways=REAL),
+    "kill-leader": Fault(servers.kill_leader, (1.0, 6.0), ways=frozenset({Way.CLUSTER})),
+    "memory-alarm": Fault(servers.memory_alarm, (1.0, 5.0), ways=REAL),
     "purge": Fault(servers.purge, AT_ONCE),
     "duplicates": Fault(servers.duplicates, AT_ONCE),
     "clock-ahead": Fault(processes.shift_clock(+600), (3.0, 10.0)),
     "clock-behind": Fault(processes.shift_clock(-600), (3.0, 10.0)),
-    "cut": Fault(links.cut, (1.0, 8.0), embedded=False),
-    "hold-up": Fault(links.hold_up, (1.0, 10.0), embedded=False),
-    "hold-down": Fault(links.hold_down, (1.0, 10.0), embedded=False),
-    "hold-both": Fault(links.hold_both, (1.0, 10.0), embedded=False),
-    "half-open": Fault(links.half_open, AT_ONCE, embedded=False),
-    "tear": Fault(links.tear, AT_ONCE, embedded=False),
-    "slow": Fault(links.slow, embedded=False),
-    "late": Fault(links.late, embedded=False),
-    "drop-confirms": Fault(links.drop_confirms, embedded=False),
-    "delay-acks": Fault(links.delay_acks, (2.0, 10.0), embedded=False),
+    "cut": Fault(links.cut, (1.0, 8.0), ways=REAL),
+    "hold-up": Fault(links.hold_up, (1.0, 10.0), ways=REAL),
+    "hold-down": Fault(links.hold_down, (1.0, 10.0), ways=REAL),
+    "hold-both": Fault(links.hold_both, (1.0, 10.0), ways=REAL),
+    "half-open": Fault(links.half_open, AT_ONCE, ways=REAL),
+    "tear": Fault(links.tear, AT_ONCE, ways=REAL),
+    "slow": Fault(links.slow, ways=REAL),
+    "late": Fault(links.late, ways=REAL),
+    "drop-confirms": Fault(links.drop_confirms, ways=REAL),
+    "delay-acks": Fault(links.delay_acks, (2.0, 10.0), ways=REAL),
 }
 
 
-def known(names: str, *, embedded: bool) -> dict[str, Fault]:
+def known(names: str, way: Way) -> dict[str, Fault]:
     """Those named, separated by commas, or all that can be made; raises ValueError for a name that is none."""
-    possible = {name: fault for name, fault in FAULTS.items() if fault.embedded or not embedded}
+    possible = {name: fault for name, fault in FAULTS.items() if way in fault.ways}
     if not names:
         return possible
     wanted = names.split(",")

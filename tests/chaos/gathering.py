@@ -103,9 +103,7 @@ def executions(book: Path) -> list[Execution]:
 
 def rest(farm: ChaosFarm, records: list[Job], objects: Objects) -> Rest:
     """To be asked once the worker has ended: what it held is in the queues again."""
-    waiting = [
-        id.decode() for name in farm.redis.scan_iter(match=keys.waiting("*")) for id in farm.redis.zrange(name, 0, -1)
-    ]
+    waiting = [id.decode() for queue in queues() for id in farm.redis.zrange(keys.waiting(queue), 0, -1)]
     due = [member.decode() for member in farm.redis.zrange(keys.DUE, 0, -1)]
     return Rest(
         messages=messages(farm),

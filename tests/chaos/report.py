@@ -31,7 +31,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     seconds: float
-    embedded: bool
+    #: servers, cluster or embedded.
+    way: str
     accepted: int
     #: Final states of the store's records.
     states: dict[str, int]
@@ -52,7 +53,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def result(
-    history: History, *, seed: int, seconds: float, embedded: bool, faults: list[Struck], rest_s: float,
+    history: History, *, seed: int, seconds: float, way: str, faults: list[Struck], rest_s: float,
     complaints: list[str],
 ) -> Result:  # fmt: skip
     violations = check(history)
@@ -62,7 +63,7 @@ def result(
     return Result(
         seed=seed,
         seconds=seconds,
-        embedded=embedded,
+        way=way,
         accepted=len({call.job for call in history.calls if call.accepted}),
         states=dict(Counter(record.state for record in history.records)),
         faults=faults,

@@ -13,7 +13,7 @@ from storage.objects import open_objects
 from storage.webhooks import Endpoints
 from tests.chaos import gathering
 from tests.chaos.client import Client
-from tests.chaos.farm import PROCESSES, ChaosFarm, running
+from tests.chaos.farm import PROCESSES, ChaosFarm, Way, running
 from tests.chaos.faults import Fault, deck
 from tests.chaos.history import History
 from tests.chaos.intents import Wishes
@@ -212,8 +212,8 @@ def run_seed(
     seed: int,
     seconds: float,
     faults: Mapping[str, Fault],
+    way: Way,
     *,
-    embedded: bool,
     pause_s: float,
     say: Say,
     keep: Path | None = None,
@@ -221,7 +221,7 @@ def run_seed(
     """A farm of its own for one seed; `keep`: a folder for its logs and history, which else are gone at the end."""
     with tempfile.TemporaryDirectory(prefix="pc-", ignore_cleanup_errors=True) as name:
         folder = keep or Path(name)
-        with listening(seed) as sink, running(folder, embedded=embedded, settings=settings(sink)) as farm:
+        with listening(seed) as sink, running(folder, way, settings=settings(sink)) as farm:
             say("farm is ready")
             runner = Runner(farm, sink, seed, faults, pause_s=pause_s, say=say)
             history = runner.run(seconds)
@@ -231,7 +231,7 @@ def run_seed(
             history,
             seed=seed,
             seconds=seconds,
-            embedded=embedded,
+            way=way,
             faults=runner.struck,
             rest_s=runner.rested_s,
             complaints=farm.complaints,

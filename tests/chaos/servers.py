@@ -1,5 +1,6 @@
 """Faults of the servers, and of what lies in them."""
 
+import json
 import random
 import subprocess
 import time
@@ -14,6 +15,7 @@ from tests.chaos import tmpfs
 from tests.chaos.farm import ChaosFarm
 from tests.chaos.models import MODELS
 from tests.services.process import Service
+from tests.services.rabbitmq_cluster import RabbitMQCluster
 
 Heal = Callable[[], None]
 Inject = Callable[[ChaosFarm, random.Random], Heal]
@@ -33,6 +35,25 @@ def kill(name: str) -> Inject:
         return farm.services[name].start
 
     return inject
+
+
+def kill_leader(farm: ChaosFarm, draw: random.Random) -> Heal:
+    """SIGKILL of the node that leads a lane's queue."""
+    cluster = farm.services["broker"]
+    if not isinstance(cluster, RabbitMQCluster):
+        raise TypeError("only a cluster has leaders")
+    listed = json.loads(control(cluster, "list_queues", "name", "leader", "--formatter", "json"))
+    leaders = {one["name"]: one["leader"] for one in listed}
+    queue = draw.choice(queues())
+    farm.note(queue)
+    node = cluster.nodes[leaders[queue]]
+    node.kill()
+
+    def start() -> None:
+        node.spawn()
+        node.wait_ready()
+
+    return start
 
 
 def kill_gateway_of_objects(farm: ChaosFarm, draw: random.Random) -> Heal:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.chaos.farm import Way
 from tests.chaos.faults import known
 from tests.chaos.report import text
 from tests.chaos.run import run_seed
@@ -18,7 +19,7 @@ SERVERS = "tear,kill-executor,cut"
 @pytest.mark.timeout(300)
 @pytest.mark.xdist_group("embedded")
 def test_embedded_farm_keeps_its_promises_under_faults() -> None:
-    run(EMBEDDED, embedded=True)
+    run(EMBEDDED, Way.EMBEDDED)
 
 
 @pytest.mark.farm
@@ -27,11 +28,11 @@ def test_embedded_farm_keeps_its_promises_under_faults() -> None:
 @pytest.mark.xdist_group("servers")
 def test_farm_keeps_its_promises_under_faults() -> None:
     require_servers()
-    run(SERVERS, embedded=False)
+    run(SERVERS, Way.SERVERS)
 
 
-def run(faults: str, *, embedded: bool) -> None:
-    found = run_seed(1, SECONDS, known(faults, embedded=embedded), embedded=embedded, pause_s=0.1, say=print)
+def run(faults: str, way: Way) -> None:
+    found = run_seed(1, SECONDS, known(faults, way), way, pause_s=0.1, say=print)
     assert found.violations == [], text([found])
     assert found.accepted > 100
     assert found.faults
