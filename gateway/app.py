@@ -27,10 +27,23 @@ from gateway.resolving import Resolver
 from gateway.routes import Route, View
 from gateway.submitting import Submitter
 from gateway.tally import Tally
-from gateway.views import batch, documents, events, health, jobs, listing, metrics, outcomes, versions, webhooks
+from gateway.views import (
+    batch,
+    deadletters,
+    documents,
+    events,
+    health,
+    jobs,
+    listing,
+    metrics,
+    outcomes,
+    versions,
+    webhooks,
+)
 from gateway.views import deliveries as deliveries_
 from gateway.views import models as models_
 from gateway.views import objects as objects_
+from gateway.views import refused as refused_
 from gateway.waiting import Waiting
 from lifeline import die_with_parent
 from models.catalog import Catalog
@@ -38,10 +51,12 @@ from models.repository import Repository
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
+from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects, open_objects
+from storage.refused import Refused
 from storage.webhooks import Endpoints
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
@@ -59,7 +74,7 @@ WAITERS = 8192
 def create_app(
     settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access,
     repository: Repository, deployments: Deployments, publisher: Publisher, waiting: Waiting,
-    endpoints: Endpoints, deliveries: Deliveries,
+    endpoints: Endpoints, deliveries: Deliveries, dead_letters: DeadLetters, refused: Refused,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects)
@@ -83,6 +98,8 @@ def create_app(
         tally=Tally(),
         endpoints=endpoints,
         deliveries=deliveries,
+        dead_letters=dead_letters,
+        refused=refused,
         policy=policy,
         submitter=Submitter(
             jobs=jobs,
@@ -122,6 +139,8 @@ def all_routes(parts: Parts) -> list[Route]:
         listing,
         outcomes,
         events,
+        deadletters,
+        refused_,
         deliveries_,
         webhooks,
         objects_,
@@ -193,6 +212,8 @@ def from_settings(settings: Settings) -> Application:
         deployments=Deployments(client),
         endpoints=Endpoints(client),
         deliveries=Deliveries(client),
+        dead_letters=DeadLetters(client, jobs),
+        refused=Refused(client),
         publisher=Publisher(
             settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(repository.catalog)
         ),

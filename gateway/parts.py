@@ -14,10 +14,12 @@ from gateway.waiting import Waiting
 from models.catalog import Catalog
 from settings import Settings
 from storage.access import Access
+from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects
+from storage.refused import Refused
 from storage.webhooks import Endpoints
 from tasks.publisher import Publisher
 from tasks.webhooks.addresses import Policy
@@ -42,6 +44,8 @@ class Parts:
     tally: Tally
     endpoints: Endpoints
     deliveries: Deliveries
+    dead_letters: DeadLetters
+    refused: Refused
     #: Where webhooks may go.
     policy: Policy
 

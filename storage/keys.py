@@ -22,6 +22,8 @@ API_KEYS_USED = API_KEYS + ":used"
 SECRET = PREFIX + "secret"
 #: Hash of how many jobs each tenant has queued or running.
 IN_FLIGHT = PREFIX + "in_flight"
+#: Sorted set of messages that were refused, JSON, by the time they were.
+REFUSED = PREFIX + "refused"
 #: Hash of counters: jobs by terminal state, refused commits.
 COUNTERS = PREFIX + "counters"
 
@@ -56,6 +58,11 @@ def waiting(queue: str) -> str:
 
 def idempotency(tenant: str, digest: str) -> str:
     return PREFIX + "idem:" + tenant + ":" + digest
+
+
+def replay(id: str) -> str:
+    """Hash of one replay of dead letters."""
+    return PREFIX + "replay:" + id
 
 
 def passed(queue: str) -> str:

@@ -18,6 +18,7 @@ from storage.workers import TTL_S
 from tasks.message import without_inputs
 from tasks.publisher import Publisher
 from tasks.reaper import Reaper
+from tasks.replaying import Replayer
 from tasks.ticket import Outgoing
 from tasks.ticking import Ticking
 
@@ -34,11 +35,14 @@ LIMIT = 500
 
 
 class Relay:
-    def __init__(self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries) -> None:
+    def __init__(
+        self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries, replayer: Replayer
+    ) -> None:
         self._jobs = jobs
         self._objects = objects
         self._publisher = publisher
         self._deliveries = deliveries
+        self._replayer = replayer
         self.patience = Patience()
 
     def tick(self) -> int:
@@ -55,6 +59,8 @@ class Relay:
                     self._expire(due, id)
                 elif kind == "erase":
                     self._erase(due, id)
+                elif kind == "replay":
+                    self._replayer.step(due, id)
                 elif kind == "doubt":
                     self._judge(due)
                 elif kind == "object":

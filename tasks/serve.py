@@ -10,15 +10,19 @@ from celery.signals import worker_shutting_down
 
 from settings import Settings
 from storage.connection import Client, connect
+from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.jobs import JobStore
 from storage.objects import open_objects
+from storage.refused import Refused
 from storage.webhooks import Endpoints
 from storage.workers import Workers
 from tasks.app import ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, make_app, run_worker
+from tasks.draining import Drain, Undertaker
 from tasks.publisher import Publisher
 from tasks.reaper import Reaper
 from tasks.relay import Relay, RelayThread
+from tasks.replaying import Replayer
 from tasks.ticking import Ticking, ticking_step
 from tasks.webhooks.addresses import Policy
 from tasks.webhooks.delivering import Deliverer
@@ -35,10 +39,15 @@ def run(settings: Settings) -> int:
     redis = connect(settings.store_url)
     publisher = Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: ())
     jobs = JobStore(redis)
-    relay = Relay(jobs, open_objects(settings.objects), publisher, Deliveries(redis))
+    relay = Relay(
+        jobs, open_objects(settings.objects), publisher, Deliveries(redis), Replayer(DeadLetters(redis, jobs), jobs)
+    )
     reaper = Reaper(jobs, publisher, settings.queue_url, Workers(redis))
     app = make_app(settings)
-    for thread in (RelayThread(relay, reaper, redis), webhooks(settings, app, jobs, redis)):
+    threads: list[Ticking] = [RelayThread(relay, reaper, redis), webhooks(settings, app, jobs, redis)]
+    if not settings.embedded:
+        threads.append(Drain(Undertaker(jobs, Refused(redis)), settings.queue_url, redis))
+    for thread in threads:
         app.steps["worker"].add(ticking_step(thread))
     run_worker(
         app, name=f"orchestrator-{socket.gethostname()}-{os.getpid()}", queues=[ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE],

@@ -97,9 +97,14 @@ class Lane:
         self._channel.basic_qos(0, prefetch, False)
 
     def consume(
-        self, on_delivery: Callable[[Delivery], None], on_refused: Callable[[bytes, PenstockError], None]
+        self,
+        on_delivery: Callable[[Delivery], None],
+        on_refused: Callable[["Lane", Any, bytes, PenstockError], None],
     ) -> None:
-        """Begin; each message that can be read goes to `on_delivery`, each that cannot to `on_refused`."""
+        """Begin; each message that can be read goes to `on_delivery`.
+
+        Each that cannot goes to `on_refused`, with its tag, and is settled there.
+        """
 
         def receive(tag: Any, redelivered: bool, body: bytes) -> None:
             with self._guard:
@@ -109,8 +114,7 @@ class Lane:
                 if message.queue != self.queue:
                     raise messages.wrong_queue(message, self.queue)
             except PenstockError as error:
-                on_refused(body, error)
-                self.settle(tag)
+                on_refused(self, tag, body, error)
                 return
             on_delivery(Delivery(self, tag, body, message, redelivered=redelivered))
 

@@ -5,13 +5,14 @@ import os
 import resource
 from collections.abc import Sequence
 
-from errors import OperatorError, PenstockError
+from errors import OperatorError
 from models.catalog import Catalog
 from models.repository import Repository
 from settings import Settings
 from storage.connection import connect
 from storage.deployments import Deployments
 from storage.jobs import JobStore
+from storage.refused import Refused
 from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
 from tasks.embedded import work_url
@@ -19,6 +20,7 @@ from tasks.intake import TRANSPORT
 from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
 from workers.pool import Pool
+from workers.refusing import Refusals
 from workers.step import Lanes, lanes_step
 
 log = logging.getLogger(__name__)
@@ -72,12 +74,7 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
         app.conf.broker_url = work_url(settings.queue_url)
     elif settings.queue_url.startswith("amqp://"):
         app.conf.broker_transport = TRANSPORT
-    app.steps["consumer"].add(lanes_step(Lanes(served, refused)))
+    app.steps["consumer"].add(lanes_step(Lanes(served, Refusals(jobs, Refused(redis)))))
     deployer.start()
     run_worker(app, name=served.name, queues=[WORKER_QUEUE])
     return 0
-
-
-def refused(body: bytes, error: PenstockError) -> None:
-    """A message that is no job of ours: nobody can be answered, so it is told to the operator."""
-    log.error("message refused", extra={"reason": error.detail, "bytes": len(body), "begins": repr(body[:80])})

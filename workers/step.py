@@ -15,6 +15,7 @@ from errors import PenstockError
 from tasks import topology
 from workers.lane import Delivery, Lane
 from workers.pool import Pool
+from workers.refusing import Bad, Refusals
 from workers.serving import Serving, open_lanes
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,9 @@ RENEW_S = 3.0
 class Lanes:
     """The open lanes of one pool; opened when a model is ready, and again with each new connection."""
 
-    def __init__(self, pool: Pool, on_refused: Callable[[bytes, PenstockError], None]) -> None:
+    def __init__(self, pool: Pool, refusals: Refusals) -> None:
         self._pool = pool
-        self._on_refused = on_refused
+        self._refusals = refusals
         self._connection: Any = None
         self._hub: Any = None
         self._lanes: dict[Serving, list[Lane]] = {}
@@ -149,9 +150,8 @@ class Lanes:
             self._lanes.pop(serving, None)
             self._pool.remove(serving)
 
-    def _refuse(self, body: bytes, error: PenstockError) -> None:
-        self._on_refused(body, error)
-        self._ask_flush()
+    def _refuse(self, lane: Lane, tag: Any, body: bytes, error: PenstockError) -> None:
+        self._refusals.add(Bad(lane, tag, body, error), self._ask_flush)
 
     def _ask_flush(self) -> None:
         """From any thread: one flush soon, however many ask."""

@@ -48,7 +48,10 @@ class FarmCollector(Collector):
         lost = CounterMetricFamily("penstock_attempts_lost", "Attempts without an outcome, by cause.", labels=["cause"])
         for cause, field in ATTEMPTS.items():
             lost.add_metric([cause], counters.get(field, 0))
-        return [ended, stale, lost]
+        refused = CounterMetricFamily(
+            "penstock_refused_messages", "Messages that were no job.", value=counters.get("refused_messages", 0)
+        )
+        return [ended, stale, lost, refused]
 
     def lanes(self) -> Metric:
         labels = [

@@ -17,11 +17,13 @@ from models.repository import Repository
 from settings import Settings
 from storage.access import Access
 from storage.connection import connect
+from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Verdict, Want
 from storage.objects import open_objects
+from storage.refused import Refused
 from storage.webhooks import Endpoints
 from storage.workers import ModelState, ModelStatus, Workers, WorkerStatus
 from tasks.publisher import Publisher
@@ -134,6 +136,8 @@ def make_gate(
         deployments=Deployments(client),
         endpoints=Endpoints(client),
         deliveries=Deliveries(client),
+        dead_letters=DeadLetters(client, jobs),
+        refused=Refused(client),
         publisher=Publisher(
             broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(models.catalog)
         ),

@@ -50,11 +50,16 @@ def endpoint(gate: Gate, headers: Headers) -> str:
     return str(gate.client.post("/v1/webhooks", json=wish, headers=headers).json["id"])
 
 
+def replayed(gate: Gate, headers: Headers) -> str:
+    return str(gate.client.post("/v1/dead-letters:replay", json={"code": MARK}, headers=headers).json["id"])
+
+
 #: What a tenant owns: the path that names one, and ways to make one.
 OWNED: dict[str, tuple[Callable[[Gate, Headers], str], ...]] = {
     "/v1/jobs/<id>": (queued, done, failed),
     "/v1/objects/<id>": (stored,),
     "/v1/webhooks/<id>": (endpoint,),
+    "/v1/replays/<id>": (replayed,),
 }
 #: What no tenant owns: models are the farm's, and a signed link is itself what allows its use.
 COMMON = ("/v1/models/<name>", "/v1/links/<token>")

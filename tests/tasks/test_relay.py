@@ -9,6 +9,7 @@ import redis
 from kombu import Connection
 
 from storage.connection import Client
+from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Return, Want
@@ -17,6 +18,7 @@ from storage.workers import Workers, WorkerStatus
 from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
 from tasks.relay import Relay
+from tasks.replaying import Replayer
 from tasks.topology import depth
 from tests.services.valkey import Valkey
 
@@ -57,7 +59,7 @@ def objects(tmp_path: Path) -> Objects:
 
 @pytest.fixture
 def relay(store: Client, jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
-    return Relay(jobs, objects, publisher, Deliveries(store))
+    return Relay(jobs, objects, publisher, Deliveries(store), Replayer(DeadLetters(store, jobs), jobs))
 
 
 MESSAGE = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"), tenant="acme")
