@@ -125,7 +125,8 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        if not str(error).startswith(PASSING):
+        # redis-py puts words of its own before the error of a pipeline's command.
+        if not str(error).rpartition(" caused error: ")[2].startswith(PASSING):
             raise PenstockError(f"the job store refused: {error}") from error
         raise StoreUnavailable(f"the job store cannot write now: {error}", retry_after_s=RETRY_AFTER_S) from error
     except RedisError as error:

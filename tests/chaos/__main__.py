@@ -64,7 +64,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120, help="of load and faults for each seed")
     parser.add_argument("--faults", default="", help="only these, separated by commas: " + ", ".join(FAULTS))
     parser.add_argument("--way", type=Way, default=Way.SERVERS, choices=list(Way), help="what the farm runs on")
-    parser.add_argument("--pause-ms", type=float, default=40, help="mean pause of a client between two submissions")
+    parser.add_argument("--pause-ms", type=float, default=60, help="mean pause of a client between two submissions")
     parser.add_argument("--report", type=Path, default=Path(".penstock/chaos.json"), help="where the report goes")
     parser.add_argument("--keep", type=Path, help="keep each seed's logs and history in a folder here")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
