@@ -12,6 +12,8 @@ from errors import InvalidInput
 
 #: Largest picture that is decoded, in pixels: 8 bytes of file can announce gigabytes of picture.
 MAX_PIXELS = 40_000_000
+#: What is looked for in the bytes. Pillow knows forty more, among them programs for Ghostscript (EPS) and fonts.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 def read(data: bytes | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -20,7 +22,7 @@ def read(data: bytes | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise InvalidInput('a picture must come as bytes: {"b64": …}, an upload or a multipart file')
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            picture = Image.open(io.BytesIO(data))
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
         # The header is read, and nothing is decoded yet.
         if picture.width * picture.height > max_pixels:
             raise InvalidInput(f"the picture has {picture.width} x {picture.height} pixels, over {max_pixels}")
