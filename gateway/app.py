@@ -77,7 +77,7 @@ def create_app(
     endpoints: Endpoints, deliveries: Deliveries, dead_letters: DeadLetters, refused: Refused,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
-    inputs = Inputs(objects)
+    inputs = Inputs(objects, max_bytes=settings.max_object_bytes)
     register = Register(workers)
     resolver = Resolver(repository, register=register, deployments=deployments)
     policy = Policy.from_settings(settings)

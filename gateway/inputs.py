@@ -40,8 +40,21 @@ def input_key(tenant: str, job: str, label: int | str) -> str:
 class Inputs:
     """Moves inputs to the object store and resolves references to it."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, *, max_bytes: int) -> None:
         self._objects = objects
+        self._max_bytes = max_bytes
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an upload; None where there is none, or one so large that it is erased.
+
+        A store that takes bytes by a presigned URL does not know how large an upload may be.
+        """
+        size = self._objects.size(key)
+        if size is None or size <= self._max_bytes or "/objects/" not in key:
+            return size
+        log.warning("an upload beyond the limit is erased", extra={"key": key, "bytes": size})
+        self._objects.delete(key)
+        return None
 
     def inline(self, inputs: Mapping[str, Input]) -> msgspec.Raw | None:
         """The inputs' JSON as the message carries it, where the object store has no part in it; else None."""
@@ -88,7 +101,7 @@ class Inputs:
     def _resolve(self, name: str, value: dict[str, object], tenant: str) -> bytes:
         id = str(value["object"])
         key = upload_key(tenant, id)
-        if not OBJECT_ID.fullmatch(id) or self._objects.size(key) is None:
+        if not OBJECT_ID.fullmatch(id) or self.size(key) is None:
             pointer = f"#/inputs/{escaped(name)}/object"
             raise InvalidInput(
                 f"{pointer} names no object of yours: {id[:80]!r}", faults=[Fault(pointer, "names no object of yours")]

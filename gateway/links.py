@@ -24,19 +24,23 @@ class Links:
     def _serializer(self) -> URLSafeSerializer:
         return URLSafeSerializer(self._access.secret(), salt="penstock.objects")
 
-    def path(self, key: str, *, method: str, ttl_s: float = LINK_TTL_S) -> str:
-        """A path on this gateway that allows `method` on the object `key` for `ttl_s` seconds."""
-        token = self._serializer.dumps([method, key, int(self._clock() + ttl_s)])
+    def path(self, key: str, *, method: str, length: int | None = None, ttl_s: float = LINK_TTL_S) -> str:
+        """A path on this gateway that allows `method` on the object `key` for `ttl_s` seconds.
+
+        `length`: the only number of bytes that may be sent.
+        """
+        token = self._serializer.dumps([method, key, int(self._clock() + min(ttl_s, LINK_TTL_S)), length])
         return "/v1/links/" + token
 
-    def key(self, token: str, *, method: str) -> str:
-        """The object that a link's token allows `method` on; raises Forbidden."""
+    def allowed(self, token: str, *, method: str) -> tuple[str, int | None]:
+        """The object that a link's token allows `method` on, and its `length`; raises Forbidden."""
         try:
-            allowed, key, until = self._serializer.loads(token)
-        except BadSignature as error:
+            allowed, key, until, length = self._serializer.loads(token)
+        # A link of a gateway before there were lengths lives for minutes: it is refused too.
+        except (BadSignature, ValueError) as error:
             raise Forbidden("this link is not one of ours") from error
         if allowed != method:
             raise Forbidden(f"this link is for {allowed}")
         if self._clock() > until:
             raise Forbidden("this link has expired")
-        return str(key)
+        return str(key), length

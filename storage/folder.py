@@ -86,7 +86,7 @@ class Folder:
     def url(self, key: str, expires_s: int) -> str | None:
         return None
 
-    def put_url(self, key: str, expires_s: int) -> str | None:
+    def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:
         return None
 
     def ready(self) -> None:

@@ -47,8 +47,11 @@ class Objects(Protocol):
     def url(self, key: str, expires_s: int) -> str | None:
         """An address anyone may GET the bytes from for `expires_s` seconds; None where the gateway must serve them."""
 
-    def put_url(self, key: str, expires_s: int) -> str | None:
-        """An address anyone may PUT the bytes to for `expires_s` seconds; None where the gateway must take them."""
+    def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:
+        """An address anyone may PUT the bytes to for `expires_s` seconds; None where the gateway must take them.
+
+        With `length` just so many bytes; else as many as the store takes. No address works for more than 15 minutes.
+        """
 
     def ready(self) -> None:
         """Make the bucket or folder if it is missing; raises ObjectsUnavailable when the store cannot be used."""

@@ -11,15 +11,22 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
 from errors import NotFound, ObjectsUnavailable
+from storage import presigning
 from storage.objectkeys import check_key, check_prefix
 from storage.s3server import Server, client, signer
 from storage.streams import Incoming, Outgoing, Stored
+from storage.tidying import abort_unfinished_uploads
 
 #: An upload of unknown length goes in parts of this many bytes, the least that S3 takes. The client holds about six
 #: of them in memory; S3 takes 10,000 parts, so that an object may have 52 GB.
 PART_BYTES = 5 * 2**20
-#: The longest life of a presigned URL (AWS Signature Version 4).
-MAX_EXPIRES_S = 7 * 86400
+#: The longest life of a presigned URL: whoever finds one in a log should find it void.
+MAX_EXPIRES_S = 15 * 60
+#: How the store serves a presigned GET: a browser must not run an upload as a page of the store's origin.
+SERVED = {
+    "response-content-type": "application/octet-stream",
+    "response-content-disposition": "attachment",
+}
 ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject"})
 
 
@@ -27,6 +34,7 @@ class S3:
     """Implements `storage.objects.Objects`."""
 
     def __init__(self, server: Server) -> None:
+        self._server = server
         self._bucket, self._region = server.bucket, server.region
         self._client = client(server, server.host, secure=server.secure)
         self._signer = signer(server, self._client)
@@ -94,13 +102,18 @@ class S3:
     def url(self, key: str, expires_s: int) -> str | None:
         return self._signed("GET", key, expires_s)
 
-    def put_url(self, key: str, expires_s: int) -> str | None:
-        return self._signed("PUT", key, expires_s)
+    def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:
+        if length is None:
+            return self._signed("PUT", key, expires_s)
+        check_key(key)
+        return presigning.put_url(self._server, key, length=length, expires_s=min(expires_s, MAX_EXPIRES_S))
 
     def ready(self) -> None:
         with self._making, translated():
             if not self._client.bucket_exists(self._bucket):
                 self._make_bucket()
+            if not self._made:
+                abort_unfinished_uploads(self._client, self._bucket)
             self._made = True
 
     def _make_bucket(self) -> None:
@@ -116,7 +129,8 @@ class S3:
         if self._signer is None:
             return None
         life = timedelta(seconds=min(expires_s, MAX_EXPIRES_S))
-        return str(self._signer.get_presigned_url(method, self._bucket, key, expires=life))
+        served: dict[str, str | list[str] | tuple[str]] = dict(SERVED) if method == "GET" else {}
+        return str(self._signer.get_presigned_url(method, self._bucket, key, expires=life, response_headers=served))
 
 
 @contextmanager

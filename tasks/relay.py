@@ -6,6 +6,7 @@ and every step may be done twice without harm.
 """
 
 import logging
+import sys
 import time
 
 import redis
@@ -36,9 +37,11 @@ LIMIT = 500
 
 class Relay:
     def __init__(
-        self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries, replayer: Replayer
-    ) -> None:
+        self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries, replayer: Replayer, *,
+        max_object_bytes: int = sys.maxsize,
+    ) -> None:  # fmt: skip
         self._jobs = jobs
+        self._max_object_bytes = max_object_bytes
         self._objects = objects
         self._publisher = publisher
         self._deliveries = deliveries
@@ -66,6 +69,9 @@ class Relay:
                 elif kind == "object":
                     self._objects.delete(id)
                     self._jobs.settle(due)
+                elif kind == "measure":
+                    self._measure(id)
+                    self._jobs.settle(due)
             except (ObjectsUnavailable, InvalidInput) as error:
                 # Others that are due do not wait for this one.
                 log.warning("put off", extra={"due": due.member, "reason": error.detail})
@@ -87,6 +93,13 @@ class Relay:
             self._jobs.judge(due)
         else:
             self._jobs.put_off(due, by_ms=GAP_MS)
+
+    def _measure(self, key: str) -> None:
+        """Erase an upload that came past the gateway and is larger than any may be."""
+        size = self._objects.size(key)
+        if size is not None and size > self._max_object_bytes:
+            log.warning("an upload beyond the limit is erased", extra={"key": key, "bytes": size})
+            self._objects.delete(key)
 
     def _expire(self, due: Due, id: str) -> None:
         job = self._jobs.get(id)

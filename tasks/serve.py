@@ -40,7 +40,12 @@ def run(settings: Settings) -> int:
     publisher = Publisher(settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: ())
     jobs = JobStore(redis)
     relay = Relay(
-        jobs, open_objects(settings.objects), publisher, Deliveries(redis), Replayer(DeadLetters(redis, jobs), jobs)
+        jobs,
+        open_objects(settings.objects),
+        publisher,
+        Deliveries(redis),
+        Replayer(DeadLetters(redis, jobs), jobs),
+        max_object_bytes=settings.max_object_bytes,
     )
     reaper = Reaper(jobs, publisher, settings.queue_url, Workers(redis))
     app = make_app(settings)

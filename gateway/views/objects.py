@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 from flask import Response, g, request
 from ulid import ULID
 
-from errors import MalformedBody, NotFound
+from errors import Forbidden, MalformedBody, NotFound, PayloadTooLarge
 from gateway import bodies, forms
 from gateway.answers import answer, bare
 from gateway.asking import base_url
 from gateway.inputs import OBJECT_ID, upload_key
+from gateway.json_bodies import read_whole
 from gateway.links import LINK_TTL_S
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
@@ -20,6 +22,10 @@ from tasks.job_object import timestamp
 
 #: Bytes are shown as what they are to nobody: a browser must not run an upload as a page of this origin.
 SAFE = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
+#: Bytes of JSON that ask for a URL.
+SMALL_BODY = 1024
+#: Seconds after the end of a URL's life in which an upload that began within it may end.
+GRACE_S = 3600
 _BYTES = {"application/octet-stream": {"type": "string", "format": "binary"}}
 
 
@@ -40,6 +46,16 @@ class Presigned(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     url_expires_at: str | None
     expires_at: str | None
+
+
+class PresignWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be sent."""
+
+    #: Just so many bytes, the only ones that the URL then takes; without it the limit is held afterwards.
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+
+
+_presign = msgspec.json.Decoder(PresignWish)
 
 
 class ObjectViews:
@@ -72,19 +88,36 @@ class ObjectViews:
         return form_file(chunks)
 
     def presign(self) -> Response:
+        length = self.asked_length()
         id, expires_ms = self.announce()
         key = upload_key(g.tenant, id)
-        url = self.parts.objects.put_url(key, LINK_TTL_S)
+        url = self.parts.objects.put_url(key, LINK_TTL_S, length=length)
+        if url and length is None:
+            # The store does not know our limit: it is held once nobody can send any more.
+            until_ms = time.time_ns() // 1_000_000 + (LINK_TTL_S + GRACE_S) * 1000
+            self.parts.jobs.schedule(f"measure:{key}", at_ms=until_ms)
         return answer(
             Presigned(
                 id=id,
                 method="PUT",
-                url=url or base_url(self.parts, request.environ) + self.parts.links.path(key, method="PUT"),
+                url=url
+                or base_url(self.parts, request.environ) + self.parts.links.path(key, method="PUT", length=length),
                 url_expires_at=timestamp(time.time_ns() // 1_000_000 + LINK_TTL_S * 1000),
                 expires_at=timestamp(expires_ms),
             ),
             201,
         )
+
+    def asked_length(self) -> int | None:
+        """Bytes that are to be sent, from the body where there is one; raises PayloadTooLarge, InvalidInput."""
+        body = bodies.read(request.environ, SMALL_BODY)
+        if not body:
+            return None
+        bodies.require(request.environ, "application/json")
+        length = read_whole(body, _presign).bytes
+        if length is not None and length > self.max_bytes:
+            raise PayloadTooLarge(f"{length} bytes are to be sent; at most {self.max_bytes} are taken")
+        return length
 
     def get(self, id: str) -> Response:
         key = upload_key(g.tenant, id)
@@ -94,7 +127,7 @@ class ObjectViews:
 
     def send(self, key: str, missing: str) -> Response:
         """The object's bytes, or the way to them."""
-        size = self.parts.objects.size(key)
+        size = self.parts.inputs.size(key)
         if size is None:
             raise NotFound(missing)
         if direct := self.parts.objects.url(key, LINK_TTL_S):
@@ -108,10 +141,12 @@ class ObjectViews:
         )
 
     def get_link(self, token: str) -> Response:
-        return self.send(self.parts.links.key(token, method="GET"), "the object is gone")
+        return self.send(self.parts.links.allowed(token, method="GET")[0], "the object is gone")
 
     def put_link(self, token: str) -> Response:
-        key = self.parts.links.key(token, method="PUT")
+        key, length = self.parts.links.allowed(token, method="PUT")
+        if length is not None and request.environ.get("CONTENT_LENGTH") != str(length):
+            raise Forbidden(f"this link is for a body of {length} bytes, with Content-Length")
         stored = self.parts.objects.put(key, bodies.chunks(request.environ, self.max_bytes), max_bytes=self.max_bytes)
         return answer(info(key.rpartition("/")[2], stored, 0))
 
@@ -153,8 +188,16 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             method="POST", path="/v1/objects:presign", view=views.presign, name="presignObject", tag="objects",
             summary="A URL to PUT bytes to, without a key",
+            description=(
+                "For one object, one PUT and 15 minutes; with `bytes`, for a body of just that length. What turns out "
+                "larger than an upload may be is erased."
+            ),
+            body=Body(content={"application/json": PresignWish}, required=False),
             answers={201: Answer(description="Where to", content={"application/json": Presigned})},
-            errors=("objects_unavailable", "store_unavailable"),
+            errors=(
+                "malformed_body", "invalid_input", "payload_too_large", "unsupported_media_type",
+                "objects_unavailable", "store_unavailable",
+            ),
         ),
         Route(
             method="GET", path="/v1/objects/<id>", view=views.get, name="getObject", tag="objects",

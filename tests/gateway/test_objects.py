@@ -87,6 +87,46 @@ def test_link_of_one_method_does_not_serve_another(gate: Gate) -> None:
     assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
 
 
+@pytest.mark.parametrize("sent", [CONTENT[:-1], CONTENT + b"x", b""])
+def test_link_for_one_length_takes_no_other(gate: Gate, sent: bytes) -> None:
+    path = path_of(gate.client.post("/v1/objects:presign", json={"bytes": len(CONTENT)}).json["url"])
+    answer = gate.client.put(path, data=sent)
+    assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
+    assert list(gate.parts.objects.keys()) == []
+    assert gate.client.put(path, data=CONTENT).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [({"bytes": 10**12}, 413), ({"bytes": -1}, 422), ({"byte": 1}, 422), ([], 422)]
+)
+def test_presigning_refuses_what_could_never_be_stored(gate: Gate, body: object, status: int) -> None:
+    assert gate.client.post("/v1/objects:presign", json=body).status_code == status
+    assert gate.parts.jobs.due(limit=10) == []
+
+
+def test_no_link_lives_longer_than_a_quarter_of_an_hour(gate: Gate) -> None:
+    clock = Ticks()
+    links = Links(gate.parts.access, clock=clock)
+    token = links.path("local/objects/a", method="GET", ttl_s=10**9).rpartition("/")[2]
+    clock.now += 15 * 60 + 1
+    with pytest.raises(Forbidden, match="expired"):
+        links.allowed(token, method="GET")
+
+
+def test_upload_that_came_past_the_gateway_and_is_too_large_is_erased_at_its_use(make: Callable[..., Gate]) -> None:
+    gate = make(max_object_bytes=10)
+    id = "obj_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    key = f"local/objects/{id}"
+    submission = {"model": "reader", "inputs": {"image": {"object": id}}}
+    for method, path, body, status in (
+        ("GET", f"/v1/objects/{id}", None, 404),
+        ("POST", "/v1/jobs", submission, 422),
+    ):
+        gate.parts.objects.put(key, [b"x" * 11])
+        assert gate.client.open(path, method=method, json=body).status_code == status
+        assert gate.parts.objects.size(key) is None
+
+
 def tampered(path: str) -> Iterator[str]:
     head, _, token = path.rpartition("/")
     payload, _, signature = token.partition(".")
@@ -109,10 +149,10 @@ def test_link_ends_with_its_time(gate: Gate) -> None:
     clock = Ticks()
     links = Links(gate.parts.access, clock=clock)
     token = links.path("local/objects/a", method="GET", ttl_s=60).rpartition("/")[2]
-    assert links.key(token, method="GET") == "local/objects/a"
+    assert links.allowed(token, method="GET") == ("local/objects/a", None)
     clock.now += 61
     with pytest.raises(Forbidden, match="expired"):
-        links.key(token, method="GET")
+        links.allowed(token, method="GET")
 
 
 def test_links_are_read_by_every_gateway_of_the_farm(make: Callable[..., Gate]) -> None:

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from minio.commonconfig import Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
 from errors import InvalidInput, NotFound, ObjectsUnavailable, PayloadTooLarge, PenstockError, SettingsError
 from storage.objects import Objects, open_objects
+from storage.s3 import S3
+from storage.s3server import parse
+from storage.tidying import abort_unfinished_uploads
 from tests.services.ceph import ceph_service
 from tests.services.fixtures import require_servers
 from tests.services.ports import free_port
@@ -31,8 +36,8 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]
 
 
 @pytest.fixture
-def s3(objects_url: str) -> Objects:
-    return open_objects(objects_url)
+def s3(objects_url: str) -> S3:
+    return S3(parse(objects_url))
 
 
 def test_stored_bytes_come_back_with_their_hash(objects: Objects) -> None:
@@ -224,6 +229,72 @@ def test_presigned_put_stores_what_anyone_sends(s3: Objects) -> None:
     assert urllib3.request("PUT", url, body=b"from a client").status == 200
     assert s3.read("sent") == b"from a client"
     assert get(url)[0] == 403
+
+
+@pytest.mark.service
+def test_presigned_put_for_one_length_takes_no_other(s3: Objects) -> None:
+    content = b"from a client"
+    url = s3.put_url("acme/objects/sent é", 60, length=len(content))
+    assert url is not None
+    for body in (content + b"!", content[:-1], b"", bytes(20 * MIB)):
+        assert put(url, body) == 403
+    assert s3.size("acme/objects/sent é") is None
+    # The length is what is signed: one that is claimed and not kept stores nothing either.
+    assert put(url.replace("content-length%3Bhost", "host"), content) == 403
+    assert put(url.replace("/sent", "/other"), content) == 403
+    assert put(url.replace("X-Amz-Expires=60", "X-Amz-Expires=600"), content) == 403
+    assert put(url, content) == 200
+    assert s3.read("acme/objects/sent é") == content
+    assert get(url)[0] == 403
+
+
+def put(url: str, body: bytes) -> int:
+    return urllib3.request("PUT", url, body=body, retries=False).status
+
+
+@pytest.mark.service
+def test_no_presigned_url_works_for_longer_than_a_quarter_of_an_hour(s3: Objects) -> None:
+    for url in (s3.url("a", 10**6), s3.put_url("a", 10**6), s3.put_url("a", 10**6, length=5)):
+        assert url is not None
+        assert "X-Amz-Expires=900" in url
+
+
+@pytest.mark.service
+def test_browser_keeps_a_presigned_download_and_does_not_show_it(s3: Objects) -> None:
+    s3.put("page", [b"<script>alert(1)</script>"])
+    answer = urllib3.request("GET", s3.url("page", 60) or "")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"] == "attachment"
+
+
+@pytest.mark.service
+def test_parts_of_an_unfinished_upload_are_erased_after_a_day(s3: S3) -> None:
+    """The server of the tests takes five seconds for a day."""
+    s3.put("finished", [b"stays"])
+    upload = s3._client._create_multipart_upload(s3._bucket, "unfinished", {})
+    s3._client._upload_part(s3._bucket, "unfinished", bytes(5 * MIB), None, upload, 1)
+
+    def unfinished() -> list[str]:
+        found = s3._client._list_multipart_uploads(s3._bucket)
+        return [one.object_name for one in found.uploads]
+
+    assert unfinished() == ["unfinished"]
+    deadline = time.monotonic() + 50
+    while unfinished():
+        assert time.monotonic() < deadline, "the upload's parts are still there"
+        time.sleep(0.5)
+    assert s3.read("finished") == b"stays"
+
+
+@pytest.mark.service
+def test_rule_against_unfinished_uploads_stands_beside_the_operators_own(s3: S3) -> None:
+    own = Rule("Enabled", rule_filter=Filter(prefix="logs/"), rule_id="own", expiration=Expiration(days=300))
+    s3._client.set_bucket_lifecycle(s3._bucket, LifecycleConfig([own]))
+    for _ in range(2):
+        abort_unfinished_uploads(s3._client, s3._bucket)
+    found = s3._client.get_bucket_lifecycle(s3._bucket)
+    assert found is not None
+    assert sorted(str(rule.rule_id) for rule in found.rules) == ["own", "penstock-unfinished-uploads"]
 
 
 @pytest.mark.service

@@ -215,3 +215,18 @@ def test_worker_that_ended_as_it_should_is_no_loss(
     workers.leave("w1")
     attend(relay, clock, 40)
     assert (workers.all(), counts(jobs)) == ([], (0, 1))
+
+
+def test_upload_by_a_presigned_url_is_measured_once_nobody_can_send_any_more(
+    store: Client, jobs: JobStore, objects: Objects, publisher: Publisher, clock: Clock
+) -> None:
+    replayer = Replayer(DeadLetters(store, jobs), jobs)
+    relay = Relay(jobs, objects, publisher, Deliveries(store), replayer, max_object_bytes=10)
+    for name, size in (("small", 10), ("large", 11)):
+        objects.put(f"acme/objects/{name}", [b"x" * size])
+        jobs.schedule(f"measure:acme/objects/{name}", at_ms=clock.ms + 500)
+    assert relay.tick() == 0
+    clock.ms += 500
+    assert relay.tick() == 2
+    assert list(objects.keys()) == ["acme/objects/small"]
+    assert relay.tick() == 0
