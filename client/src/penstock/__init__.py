@@ -47,6 +47,7 @@ from penstock.errors import (
     UnknownModel,
     Unreachable,
     UnsupportedMediaType,
+    UnverifiedWebhook,
     UriTooLong,
     VersionConflict,
     WorkerLost,
@@ -57,6 +58,7 @@ from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
 from penstock.submission import Submission
 from penstock.version import __version__
+from penstock.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
 
 __all__ = [
     "AccessError",
@@ -66,6 +68,8 @@ __all__ = [
     "BadRequest",
     "BrokerUnavailable",
     "Busy",
+    "Delivery",
+    "DeliveryAttempt",
     "Fault",
     "Forbidden",
     "HeadersTooLarge",
@@ -108,8 +112,10 @@ __all__ = [
     "UnknownModel",
     "Unreachable",
     "UnsupportedMediaType",
+    "UnverifiedWebhook",
     "UriTooLong",
     "VersionConflict",
+    "WebhookEndpoint",
     "WorkerLost",
     "WrongMoment",
     "__version__",

@@ -13,6 +13,7 @@ from penstock.models import Models
 from penstock.objects import Objects
 from penstock.submission import Options
 from penstock.version import __version__
+from penstock.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 #: Seconds the gateway may take to answer; a long poll's wait comes on top.
@@ -45,6 +46,7 @@ class Penstock:
         )
         self.objects = Objects(self._transport)
         self.models = Models(self._transport)
+        self.webhooks = Webhooks(self._transport)
         self.jobs = Jobs(self._transport, self._upload)
 
     def run(

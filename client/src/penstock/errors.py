@@ -4,6 +4,7 @@ PenstockError
 ├── Unreachable        no answer: refused, reset, timed out
 ├── UnexpectedAnswer   an answer, but not Penstock's
 ├── StillRunning       a wait ran out before the job ended; a TimeoutError too
+├── UnverifiedWebhook  a webhook that is not, or not certainly, from the farm
 ├── BadRequest         InvalidInput · MalformedBody · PayloadTooLarge · UnsupportedMediaType · IdempotencyMismatch
 │                      RequestTimeout · UriTooLong · HeadersTooLarge
 ├── AccessError        Unauthenticated · Forbidden
@@ -97,6 +98,12 @@ class StillRunning(PenstockError, TimeoutError):
     """The job has not ended yet."""
 
     code, retryable = "still_running", True
+
+
+class UnverifiedWebhook(PenstockError):
+    """The webhook is not certainly from the farm."""
+
+    code = "unverified_webhook"
 
 
 class BadRequest(PenstockError):

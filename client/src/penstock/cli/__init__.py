@@ -19,6 +19,7 @@ CLIENT = {
     "cancel": Entry("penstock.cli.jobs:cancel", "Cancel jobs."),
     "retry": Entry("penstock.cli.jobs:retry", "Run a failed, canceled or expired job again."),
     "models": Entry("penstock.cli.models:models", "The models of the farm."),
+    "webhook": Entry("penstock.cli.webhooks:webhook", "Where the farm reports jobs to."),
     "upload": Entry("penstock.cli.upload:upload", "Store files that jobs can refer to."),
     "completion": Entry("penstock.cli.completion:completion", "Print the completion script for a shell."),
 }
