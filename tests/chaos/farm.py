@@ -62,6 +62,8 @@ class ChaosFarm(Farm):
         self.complaints: list[str] = []
         #: Begin and end of each purge of the queues.
         self.purges: list[tuple[float, float]] = []
+        #: The link that faults of the network are made on; "": any.
+        self.only = ""
         #: Where the newest fault was made.
         self.where = ""
         if urls:

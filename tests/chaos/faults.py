@@ -67,14 +67,28 @@ FAULTS: dict[str, Fault] = {
 
 
 def known(names: str, way: Way) -> dict[str, Fault]:
-    """Those named, separated by commas, or all that can be made; raises ValueError for a name that is none."""
+    """Those named, separated by commas, or all that can be made; raises ValueError for a name that is none.
+
+    `half-open@worker-cpu/broker` is a fault of the network on that link alone.
+    """
     possible = {name: fault for name, fault in FAULTS.items() if way in fault.ways}
     if not names:
         return possible
     wanted = names.split(",")
-    if unknown := [name for name in wanted if name not in possible]:
+    if unknown := [name for name in wanted if name.partition("@")[0] not in possible]:
         raise ValueError(f"no such fault: {', '.join(unknown)}; there are {', '.join(possible)}")
-    return {name: possible[name] for name in wanted}
+    return {name: on(possible[kind], link) for name in wanted for kind, _, link in [name.partition("@")]}
+
+
+def on(fault: Fault, link: str) -> Fault:
+    def inject(farm: ChaosFarm, draw: random.Random) -> Heal:
+        farm.only = link
+        try:
+            return fault.inject(farm, draw)
+        finally:
+            farm.only = ""
+
+    return fault._replace(inject=inject)
 
 
 def deck(draw: random.Random, faults: dict[str, Fault]) -> list[str]:

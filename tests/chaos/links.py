@@ -10,7 +10,7 @@ Heal = Callable[[], None]
 
 
 def drawn(farm: ChaosFarm, draw: random.Random) -> str:
-    return draw.choice(sorted(farm.proxies.links))
+    return farm.only or draw.choice(sorted(farm.proxies.links))
 
 
 def healed(farm: ChaosFarm, name: str) -> Heal:
@@ -50,7 +50,7 @@ def tear(farm: ChaosFarm, draw: random.Random) -> Heal:
 
 def weather(change: Callable[[Conditions], None], names: Callable[[ChaosFarm], list[str]]) -> Callable[..., Heal]:
     def inject(farm: ChaosFarm, draw: random.Random) -> Heal:
-        name = draw.choice(names(farm))
+        name = farm.only or draw.choice(names(farm))
         change(farm.proxies.links[name].now)
         return healed(farm, name)
 

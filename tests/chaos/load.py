@@ -100,10 +100,12 @@ class Load:
 
     def _meddle(self, client: Client, draw: random.Random) -> None:
         self._stop.wait(draw.expovariate(4))
-        verb = draw.choice(("cancel", "cancel", "retry", "look"))
-        job = self.recorder.some(draw, ended={"cancel": False, "retry": True}.get(verb))
+        if draw.random() < 0.7:
+            job, act = self.recorder.newest(draw), client.cancel
+        else:
+            job, act = self.recorder.ended_badly(draw), client.retry
         if job is not None:
-            getattr(client, verb)(job)
+            act(job)
 
     def _push(self, client: Client, draw: random.Random) -> None:
         if self._due(draw):

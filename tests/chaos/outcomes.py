@@ -29,6 +29,11 @@ def lost(history: History) -> Iterator[Violation]:
                 yield Violation("lost", call.job, f"accepted ({call.key}), and the store knows nothing of it")
         elif record.state not in TERMINAL:
             yield Violation("lost", call.job, f"accepted ({call.key}), and {record.state} at rest")
+    pushed = {intent.key for intent in history.intents if intent.pushed}
+    for call in history.calls:
+        # What was pushed past the gateway has a record only once a worker has seen it.
+        if call.status in (404, 410) and call.job in seen and call.job not in pushed:
+            yield Violation("lost", call.job, f"{call.op} is answered with {call.status}")
     for record in history.records:
         if record.id not in seen and record.state not in TERMINAL | {"withdrawn"}:
             yield Violation("lost", record.id, f"never answered for, and {record.state} at rest")

@@ -20,6 +20,8 @@ class Recorder:
         self.ended: dict[str, float] = {}
         self.guard = threading.Lock()
         self._followed: deque[str] = deque()
+        #: The newest jobs that ended otherwise than with success.
+        self._badly: deque[str] = deque(maxlen=100)
 
     def mean(self, intent: Intent) -> None:
         with self.guard:
@@ -31,6 +33,8 @@ class Recorder:
             if call.accepted and call.job not in self.accepted:
                 self.accepted[call.job] = call.began
                 self._followed.append(call.job)
+            if call.state in ("failed", "canceled", "expired"):
+                self._badly.append(call.job)
 
     def announce(self, ids: list[str]) -> None:
         """The store said that these jobs ended."""
@@ -49,12 +53,15 @@ class Recorder:
         with self.guard:
             self._followed.append(job)
 
-    def some(self, draw: random.Random, ended: bool | None = None) -> str | None:
-        """One of the newest jobs; of those that ended, or did not, where that is asked."""
+    def newest(self, draw: random.Random) -> str | None:
+        """One of the newest jobs that have not ended, as far as is known."""
         with self.guard:
-            newest = list(self.accepted)[-300:]
-            fit = [id for id in newest if ended is None or (id in self.ended) is ended]
+            fit = [id for id in list(self.accepted)[-300:] if id not in self.ended]
         return draw.choice(fit) if fit else None
+
+    def ended_badly(self, draw: random.Random) -> str | None:
+        with self.guard:
+            return draw.choice(self._badly) if self._badly else None
 
     @property
     def open(self) -> int:

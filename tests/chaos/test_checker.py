@@ -78,6 +78,9 @@ LARGE = Rest(objects=("acme/jobs/gone/out/1",))
 PLANTED = {
     "a lost job": (msgspec.structs.replace(good(), records=good().records[1:]), "lost"),
     "a job without an end": (with_record(0, state="running"), "lost"),
+    "a job that the gateway does not know": (
+        with_calls(Call(began=2, ended=3, op="poll", job="job0", status=404)), "lost",
+    ),
     "a record nobody was told of, without an end": (
         msgspec.structs.replace(good(), records=(*good().records, Record(id="other", key="", state="queued"))), "lost",
     ),
