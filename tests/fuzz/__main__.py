@@ -58,9 +58,9 @@ def run(campaign: Campaign, wanted: int, messages: int, console: Console) -> Non
     with console.status("") as line:
         line.update(f"{messages} messages")
         campaign.by_messages(messages)
-        while campaign.requests < wanted * (1 - BY_SCHEMA):
+        while (left := round(wanted * (1 - BY_SCHEMA)) - campaign.requests) > 0:
             line.update(f"{campaign.requests:,} of {wanted:,} requests, {len(campaign.failures)} failures")
-            campaign.by_bytes(min(STEP, wanted))
+            campaign.by_bytes(min(STEP, left))
             campaign.number += 1
         each = 10
         while campaign.requests < wanted:

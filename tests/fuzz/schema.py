@@ -5,6 +5,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Err
 
@@ -28,5 +29,5 @@ def cases(document: dict[str, Any], *, each: int, number: int, run: Callable[[An
 
             try:
                 one()
-            except schemathesis.errors.SchemathesisError:
+            except (schemathesis.errors.SchemathesisError, Unsatisfiable):
                 continue  # nothing about this operation can be invalid
