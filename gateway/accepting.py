@@ -6,10 +6,10 @@ waits once, for the broker's confirm.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from errors import BrokerUnavailable, PenstockError, QueueFull, StoreUnavailable
+from errors import BrokerUnavailable, PenstockError, StoreUnavailable
 from gateway.grouping import Grouped
 from gateway.suspending import Signal
 from storage.job import NewJob
@@ -61,10 +61,10 @@ class Entry:
         self.creation: Creation | None = None
 
     def outcome(self) -> PenstockError | None:
-        """At its end or deadline: None, or why it failed: StoreUnavailable, BrokerUnavailable, QueueFull."""
+        """At its end or deadline: None, or why it failed: StoreUnavailable or BrokerUnavailable."""
         try:
             self.ticket.wait()
-        except (BrokerUnavailable, QueueFull, StoreUnavailable) as error:
+        except (BrokerUnavailable, StoreUnavailable) as error:
             if self.creation is None and isinstance(error, BrokerUnavailable):
                 return StoreUnavailable("the job store does not answer in time", retry_after_s=error.retry_after_s)
             return error
@@ -94,7 +94,11 @@ class Count:
 class Acceptor:
     """Makes records and publishes messages, for many requests."""
 
-    def __init__(self, jobs: JobStore, publisher: Publisher, *, deadline_s: float) -> None:
+    def __init__(
+        self, jobs: JobStore, publisher: Publisher, *, deadline_s: float, in_flight: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """`in_flight`: tenants to the jobs that they may have queued and running, where there is a limit."""
+        self._in_flight = in_flight
         self._jobs = jobs
         self._publisher = publisher
         self._deadline_s = deadline_s
@@ -121,6 +125,7 @@ class Acceptor:
             creations = self._jobs.create_all(
                 [(entry.prepared.record, entry.prepared.limit) for entry in entries],
                 idempotency=[entry.idempotency or ("", "") for entry in entries],
+                in_flight=self._in_flight(),
             )
         # Whatever it is, it is the requests' to report: this thread goes on for others.
         except Exception as error:  # noqa: BLE001

@@ -6,12 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask, Response, g, request
 
 import logs
-from errors import OperatorError
+from errors import OperatorError, StoreUnavailable
 from gateway import problems
 from gateway.answers import from_reply
 from gateway.application import Application
@@ -21,6 +22,7 @@ from gateway.front import Front
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.parts import Parts
+from gateway.quotas import Toll
 from gateway.reading import Reader
 from gateway.register import Register
 from gateway.resolving import Resolver
@@ -43,6 +45,7 @@ from gateway.views import (
 from gateway.views import deliveries as deliveries_
 from gateway.views import models as models_
 from gateway.views import objects as objects_
+from gateway.views import queues as queues_
 from gateway.views import refused as refused_
 from gateway.waiting import Waiting
 from lifeline import die_with_parent
@@ -56,6 +59,7 @@ from storage.deliveries import Deliveries
 from storage.deployments import Deployments
 from storage.jobs import JobStore
 from storage.objects import Objects, open_objects
+from storage.quotas import Quotas
 from storage.refused import Refused
 from storage.webhooks import Endpoints
 from storage.workers import Workers
@@ -75,12 +79,13 @@ def create_app(
     settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access,
     repository: Repository, deployments: Deployments, publisher: Publisher, waiting: Waiting,
     endpoints: Endpoints, deliveries: Deliveries, dead_letters: DeadLetters, refused: Refused,
+    quotas: Quotas,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects, max_bytes=settings.max_object_bytes)
     register = Register(workers)
     resolver = Resolver(repository, register=register, deployments=deployments)
-    policy = Policy.from_settings(settings)
+    policy, toll = Policy.from_settings(settings), Toll(quotas)
     parts = Parts(
         settings=settings,
         jobs=jobs,
@@ -99,6 +104,7 @@ def create_app(
         endpoints=endpoints,
         deliveries=deliveries,
         dead_letters=dead_letters,
+        toll=toll,
         refused=refused,
         policy=policy,
         submitter=Submitter(
@@ -107,6 +113,7 @@ def create_app(
             resolver=resolver,
             publisher=publisher,
             policy=policy,
+            toll=toll,
             deadline_s=settings.submit_deadline_s,
         ),
     )
@@ -116,7 +123,7 @@ def create_app(
     app.url_map.merge_slashes = False
     problems.install(app)
     table = all_routes(parts)
-    watch_requests(app, table, parts.authentication, parts.tally)
+    watch_requests(app, table, parts)
     for route in table:
         view = through_flask(route.view) if route.quick else route.view
         app.add_url_rule(route.path, route.name, view, methods=[route.method], provide_automatic_options=False)
@@ -141,6 +148,7 @@ def all_routes(parts: Parts) -> list[Route]:
         events,
         deadletters,
         refused_,
+        queues_,
         deliveries_,
         webhooks,
         objects_,
@@ -154,8 +162,9 @@ def all_routes(parts: Parts) -> list[Route]:
     return table
 
 
-def watch_requests(app: Flask, table: list[Route], authentication: Authentication, tally: Tally) -> None:
-    """Give every request an id and a tenant, and count and time it."""
+def watch_requests(app: Flask, table: list[Route], parts: Parts) -> None:
+    """Give every request an id and a tenant, hold it to the tenant's quota, and count and time it."""
+    authentication, tally, toll = parts.authentication, parts.tally, parts.toll
     needs = {route.name: route.needs for route in table}
     clock = time.perf_counter
 
@@ -167,10 +176,14 @@ def watch_requests(app: Flask, table: list[Route], authentication: Authenticatio
         if request.url_rule is not None and (scope := needs[str(request.endpoint)]) is not None:
             grant = authentication.allowed(request.environ, scope)
             g.tenant, g.scopes = grant.tenant, grant.scopes
+            toll.enter_thread(g.tenant, request.environ)
 
     @app.after_request
     def after(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        if tenant := g.get("tenant"):
+            with suppress(StoreUnavailable):
+                toll.leave(tenant, request.environ)
         rule = request.url_rule
         method = request.method if rule is not None else "other"
         tally.add(method, rule.rule if rule is not None else "none", response.status_code, clock() - g.began)
@@ -213,6 +226,7 @@ def from_settings(settings: Settings) -> Application:
         endpoints=Endpoints(client),
         deliveries=Deliveries(client),
         dead_letters=DeadLetters(client, jobs),
+        quotas=Quotas(client),
         refused=Refused(client),
         publisher=Publisher(
             settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(repository.catalog)

@@ -139,6 +139,8 @@ class Front:
         try:
             if (scope := route.needs) is not None:
                 asked.tenant = self._parts.authentication.allowed(environ, scope).tenant
+                if self._parts.toll.of(asked.tenant).rated:
+                    await self._parts.toll.enter(asked.tenant, environ)
             reply: Reply = await route.view(asked, **variables)
         # Whatever it is has an answer.
         except Exception as error:  # noqa: BLE001
@@ -197,18 +199,19 @@ class Body:
         self._held = bytearray()
         self._ended = False
         self._began = time.monotonic()
-        self._count = 0
+        #: Bytes that have come.
+        self.taken = 0
 
     def read(self, size: int = -1) -> bytes:
         """`size` bytes, fewer at the end or where the client broke off; all of them without `size`."""
         while not self._ended and (size < 0 or len(self._held) < size):
             # Waits longer the more has come, so that a large upload has its time and an idle one has none.
-            until = self._began + self._patience_s + self._count / BODY_RATE
+            until = self._began + self._patience_s + self.taken / BODY_RATE
             chunk = on_loop(self._loop, self._next(), until=until)
             if chunk is None:
                 self._ended = True
             else:
-                self._count += len(chunk)
+                self.taken += len(chunk)
                 self._held += chunk
         wanted = len(self._held) if size < 0 else size
         taken = bytes(self._held[:wanted])

@@ -14,7 +14,7 @@ VERSION = "1"
 KEY = "An API key, `psk_…`. What stands beside it in an operation's `security` is the scope that it needs."
 #: Errors that any route with a key may answer with, and any route at all.
 WITH_KEY, ANY = (
-    ("unauthenticated", "forbidden", "store_unavailable"),
+    ("unauthenticated", "forbidden", "quota_exceeded", "store_unavailable"),
     ("uri_too_long", "headers_too_large", "internal_error"),
 )
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gateway.authentication import Authentication
 from gateway.inputs import Inputs
 from gateway.links import Links
+from gateway.quotas import Toll
 from gateway.reading import Reader
 from gateway.register import Register
 from gateway.resolving import Resolver
@@ -45,6 +46,7 @@ class Parts:
     endpoints: Endpoints
     deliveries: Deliveries
     dead_letters: DeadLetters
+    toll: Toll
     refused: Refused
     #: Where webhooks may go.
     policy: Policy

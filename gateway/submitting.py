@@ -15,6 +15,7 @@ from errors import BrokerUnavailable, IdempotencyMismatch, PenstockError, QueueF
 from gateway.accepting import NEW, Acceptor, Entry, Idempotency, Prepared
 from gateway.confirmations import confirmations
 from gateway.inputs import Inputs
+from gateway.quotas import Toll, too_many
 from gateway.resolving import Resolver
 from gateway.submission import Input, Submission
 from gateway.suspending import Signal, blocking
@@ -50,14 +51,15 @@ class Submitter:
 
     def __init__(
         self, *, jobs: JobStore, inputs: Inputs, resolver: Resolver, publisher: Publisher, policy: Policy,
-        deadline_s: float, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        toll: Toll, deadline_s: float, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._inputs = inputs
         self._resolver = resolver
         self._policy = policy
+        self._toll = toll
         self._publisher = publisher
-        self._acceptor = Acceptor(jobs, publisher, deadline_s=deadline_s)
+        self._acceptor = Acceptor(jobs, publisher, deadline_s=deadline_s, in_flight=lambda: toll.in_flight)
         self._deadline_s = deadline_s
         self._now_ms = now_ms
         self.withdrawals = Withdrawals(jobs)
@@ -118,7 +120,7 @@ class Submitter:
             raise
 
     async def submit(self, prepared: Prepared, idempotency: Idempotency | None = None) -> Submitted:
-        """Accept one job; raises QueueFull, IdempotencyMismatch, StoreUnavailable or BrokerUnavailable."""
+        """Accept one job; raises Busy, IdempotencyMismatch, StoreUnavailable or BrokerUnavailable."""
         (outcome,) = await self.submit_all([(prepared, idempotency)])
         if isinstance(outcome, PenstockError):
             raise outcome
@@ -149,7 +151,7 @@ class Submitter:
         if prepared.moved:
             await blocking(lambda: self._inputs.erase(prepared.moved))
         if creation.verdict != "same":
-            return refusal(prepared, creation)
+            return refusal(prepared, creation, self._toll.of(prepared.record.tenant).max_in_flight)
         try:
             return await self._follow(creation.detail)
         except PenstockError as refused:
@@ -213,7 +215,10 @@ def accepted(prepared: Prepared, creation: Creation) -> Submitted:
     return Submitted(job, prepared.message, int(creation.detail) if creation.verdict == "created" else None)
 
 
-def refusal(prepared: Prepared, creation: Creation) -> PenstockError:
+def refusal(prepared: Prepared, creation: Creation, most: int) -> PenstockError:
+    """`most`: jobs that the tenant may have in flight."""
+    if creation.verdict == "quota":
+        return too_many(prepared.record.tenant, creation.detail, most)
     if creation.verdict == "mismatch":
         return IdempotencyMismatch(f"this Idempotency-Key made job {creation.detail} from another body")
     return QueueFull(

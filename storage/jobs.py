@@ -374,16 +374,17 @@ class JobStore:
         call = Call("fail", self._keys(job.id, job.queue), (job.id, self.now_ms(), error, int(running)))
         return self._status(call)
 
-    def retry(self, job: Job, *, start_by_ms: int, replay: str = "") -> str:
+    def retry(self, job: Job, *, start_by_ms: int, replay: str = "", in_flight: int = 0) -> str:
         """Queue a job that ended badly again; the answer is its status before ("missing", "erased" otherwise).
 
-        `replay`: the key of the replay that counts it.
+        `replay`: the key of the replay that counts it. `in_flight`: how many jobs its tenant may have queued and
+        running (0: no limit); beyond that the answer is "quota", and nothing has changed.
         """
         keys_ = (
             keys.job(job.id), keys.waiting(job.queue), keys.DUE, keys.failed_jobs(job.tenant), keys.IN_FLIGHT, replay,
         )  # fmt: skip
         with store_errors():
-            answer: bytes = self._scripts.run(Call("retry", keys_, (job.id, self.now_ms(), start_by_ms)))
+            answer: bytes = self._scripts.run(Call("retry", keys_, (job.id, self.now_ms(), start_by_ms, in_flight)))
         return answer.decode()
 
     def release(self, id: str) -> tuple[str, bytes] | None:

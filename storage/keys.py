@@ -22,6 +22,8 @@ API_KEYS_USED = API_KEYS + ":used"
 SECRET = PREFIX + "secret"
 #: Hash of how many jobs each tenant has queued or running.
 IN_FLIGHT = PREFIX + "in_flight"
+#: Hash of quotas: tenant -> JSON.
+QUOTAS = PREFIX + "quotas"
 #: Sorted set of messages that were refused, JSON, by the time they were.
 REFUSED = PREFIX + "refused"
 #: Hash of counters: jobs by terminal state, refused commits.
@@ -58,6 +60,11 @@ def waiting(queue: str) -> str:
 
 def idempotency(tenant: str, digest: str) -> str:
     return PREFIX + "idem:" + tenant + ":" + digest
+
+
+def bucket(tenant: str) -> str:
+    """Hash of what is left of a tenant's rates."""
+    return PREFIX + "bucket:" + tenant
 
 
 def replay(id: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from kombu import Connection
 
-from errors import QueueFull
 from tasks import frames, topology
 from tasks.intake import Socket, Transport
 from tasks.message import new_id
@@ -102,7 +101,7 @@ class AmqpLink:
         self._settle(tag, multiple, None)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
-        self._settle(tag, multiple, QueueFull("the broker refused the message: the queue is full", retry_after_s=5))
+        self._settle(tag, multiple, away("the broker refused the message: its queue is full"))
 
     def _on_return(self, _error: Exception, _exchange: str, routing_key: str, message: Any) -> None:
         id = message.properties.get("message_id")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kombu.exceptions import KombuError
 
-from errors import BrokerUnavailable, QueueFull
+from errors import BrokerUnavailable
 from tasks.link import Link, connection_to, link
 from tasks.ticket import Outgoing, Ticket, away
 
@@ -51,7 +51,7 @@ class Publisher:
         self._wanted = sys.maxsize
 
     def publish(self, messages: Sequence[Outgoing]) -> list[Exception | None]:
-        """Publish and wait for the broker's word on each: None is confirmed, else BrokerUnavailable or QueueFull."""
+        """Publish and wait for the broker's word on each: None is confirmed, else BrokerUnavailable."""
         deadline = time.monotonic() + self._deadline_s
         tickets = [Ticket(message, deadline) for message in messages]
         self.start(tickets)
@@ -185,7 +185,7 @@ class Publisher:
 def _outcome(ticket: Ticket) -> Exception | None:
     try:
         ticket.wait()
-    except (BrokerUnavailable, QueueFull) as error:
+    except BrokerUnavailable as error:
         return error
     return None
 

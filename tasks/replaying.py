@@ -12,20 +12,22 @@ from storage import keys
 from storage.deadletters import DeadLetters, Letter, Replay
 from storage.job import Job
 from storage.jobs import Due, JobStore
+from storage.quotas import Quotas
 from tasks.letters import Read, Wanted, opened, read
 
 log = logging.getLogger(__name__)
 
 #: Letters looked at, and jobs queued again, in one slice.
 LOOKED, MOST = 1000, 500
-#: Between two slices of a replay without a rate, milliseconds.
-PAUSE_MS = 250
+#: Between two slices of a replay without a rate, and where its tenant has as many jobs as it may, milliseconds.
+PAUSE_MS, FULL_PAUSE_MS = 250, 1000
 
 _wanted = msgspec.json.Decoder(Wanted)
 
 
 class Replayer:
-    def __init__(self, letters: DeadLetters, jobs: JobStore) -> None:
+    def __init__(self, letters: DeadLetters, jobs: JobStore, quotas: Quotas) -> None:
+        self._quotas = quotas
         self._letters = letters
         self._jobs = jobs
 
@@ -37,19 +39,20 @@ class Replayer:
             return
         wanted = _wanted.decode(replay.wanted)
         most, interval_ms = pace(replay.rate)
+        most_in_flight = self._quotas.get(replay.tenant).max_in_flight
         done = skipped = 0
         cursor, found = self._next(replay, wanted)
         for letter, one in found:
             if done == most:
                 break
+            outcome = self._retry(one, replay, most_in_flight) if one is not None and wanted.matches(one) else ""
+            if outcome == "quota":
+                interval_ms = max(interval_ms, FULL_PAUSE_MS)
+                break
             cursor = letter
-            if one is None or not wanted.matches(one):
-                # One that was named and is none is worth a word; others just were not meant.
-                skipped += bool(wanted.ids)
-            elif self._retry(one, replay):
-                done += 1
-            else:
-                skipped += 1
+            done += outcome == "failed"
+            # One that was named and is no dead letter is worth a word; others just were not meant.
+            skipped += outcome != "failed" if outcome or wanted.ids else 0
         if not found:
             self._letters.end(id, "completed")
             log.info("replay completed", extra={"replay": id, "tenant": replay.tenant})
@@ -74,13 +77,14 @@ class Replayer:
         known = {one.letter: one for one in read(self._jobs, letters)}
         return cursor, [(letter, known.get(letter)) for letter in letters]
 
-    def _retry(self, one: Read, replay: Replay) -> bool:
-        """Queue it again; False where its time to start is over, or somebody else was faster."""
+    def _retry(self, one: Read, replay: Replay, in_flight: int) -> str:
+        """Queue it again: "failed"; "quota" where its tenant has as many in flight as it may; else it cannot be."""
         now = self._jobs.now_ms()
         start_by_ms = one.message.start_by_ms(now)
         if 0 < start_by_ms <= now:
-            return False
-        return self._jobs.retry(one.job, start_by_ms=start_by_ms, replay=keys.replay(replay.id)) == "failed"
+            return "late"
+        key = keys.replay(replay.id)
+        return self._jobs.retry(one.job, start_by_ms=start_by_ms, replay=key, in_flight=in_flight)
 
 
 def own(job: Job | None, tenant: str) -> Job | None:

@@ -14,6 +14,7 @@ from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.jobs import JobStore
 from storage.objects import open_objects
+from storage.quotas import Quotas
 from storage.refused import Refused
 from storage.webhooks import Endpoints
 from storage.workers import Workers
@@ -44,7 +45,7 @@ def run(settings: Settings) -> int:
         open_objects(settings.objects),
         publisher,
         Deliveries(redis),
-        Replayer(DeadLetters(redis, jobs), jobs),
+        Replayer(DeadLetters(redis, jobs), jobs, Quotas(redis)),
         max_object_bytes=settings.max_object_bytes,
     )
     reaper = Reaper(jobs, publisher, settings.queue_url, Workers(redis))

@@ -42,7 +42,7 @@ class Ticket:
                 self._told()
 
     def wait(self) -> None:
-        """Block until confirmed; raises BrokerUnavailable or QueueFull."""
+        """Block until confirmed; raises BrokerUnavailable."""
         if not self._waiting.acquire(timeout=max(0.0, self.deadline - time.monotonic())):
             raise away("the broker did not confirm in time")
         self._waiting.release()

@@ -11,6 +11,7 @@ from gateway.json_bodies import anything
 from gateway.links import LINK_TTL_S
 from gateway.parts import Parts
 from gateway.problems import document
+from gateway.quotas import too_many
 from gateway.rendering import render
 from gateway.routes import Answer, Route
 from storage.job import Job, Status
@@ -54,7 +55,11 @@ class OutcomeViews:
 
     def retry(self, id: str) -> Response:
         job = own_job(self.parts, id)
-        before = self.parts.jobs.retry(job, start_by_ms=decode(job.message).start_by_ms(wall_ms()))
+        most = self.parts.toll.of(job.tenant).max_in_flight
+        start_by_ms = decode(job.message).start_by_ms(wall_ms())
+        before = self.parts.jobs.retry(job, start_by_ms=start_by_ms, in_flight=most)
+        if before == "quota":
+            raise too_many(job.tenant, most, most)
         if before not in ("failed", "canceled", "expired"):
             raise AlreadyTerminal(f"job {id} is {before}; only a failed, canceled or expired one can be retried")
         return self.show(id, 202)
@@ -111,7 +116,7 @@ def routes(parts: Parts) -> list[Route]:
             method="POST", path="/v1/jobs/<id>/retry", view=views.retry, name="retryJob", tag="jobs",
             summary="Run a failed, canceled or expired job again",
             answers={202: Answer(description="Queued again, under the same id", content=_JOB)},
-            errors=("not_found", "already_terminal", "result_expired"),
+            errors=("not_found", "already_terminal", "result_expired", "quota_exceeded"),
         ),
         Route(
             method="DELETE", path="/v1/jobs/<id>", view=views.delete, name="deleteJob", tag="jobs",

@@ -1,7 +1,7 @@
 -- retry: a client sends a job that failed, expired or was canceled back to the queue under its id.
 -- KEYS job, waiting, due, tenant's failed jobs, jobs in flight by tenant, replay that does so ("" none)
--- ARGV id, now_ms, start_by_ms
--- Returns the status before the call, or "missing"; the relay publishes the message
+-- ARGV id, now_ms, start_by_ms, limit of the tenant's jobs in flight (0: none)
+-- Returns the status before the call, "missing", "erased" or "quota"; the relay publishes the message
 local FORMER_ERRORS = 5
 local held = redis.call("HMGET", KEYS[1], "status", "erased", "tenant", "counted", "error", "attempt", "completed_ms",
   "history")
@@ -9,6 +9,8 @@ local status = held[1]
 if not status or status == "withdrawn" then return "missing" end
 if held[2] and held[2] ~= "" then return "erased" end
 if status ~= "failed" and status ~= "canceled" and status ~= "expired" then return status end
+local most = tonumber(ARGV[4])
+if most > 0 and tonumber(redis.call("HGET", KEYS[5], held[3]) or 0) >= most then return "quota" end
 -- What a webhook is yet to tell of stays as it was.
 local number = untold(KEYS[1], ARGV[1])
 if number then redis.call("COPY", KEYS[1], KEYS[1] .. ":" .. number) end

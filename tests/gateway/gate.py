@@ -23,6 +23,7 @@ from storage.deployments import Deployments
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Verdict, Want
 from storage.objects import open_objects
+from storage.quotas import Quotas
 from storage.refused import Refused
 from storage.webhooks import Endpoints
 from storage.workers import ModelState, ModelStatus, Workers, WorkerStatus
@@ -137,6 +138,7 @@ def make_gate(
         endpoints=Endpoints(client),
         deliveries=Deliveries(client),
         dead_letters=DeadLetters(client, jobs),
+        quotas=Quotas(client),
         refused=Refused(client),
         publisher=Publisher(
             broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(models.catalog)

@@ -7,6 +7,7 @@ import pytest
 
 from storage.job import Status
 from storage.jobs import JobStore
+from storage.quotas import Quota, Quotas
 from tasks.replaying import Replayer, pace
 from tests.gateway.gate import ECHO, Gate
 
@@ -33,7 +34,7 @@ def replay(gate: Gate, **wish: Any) -> Any:
 def relay(gate: Gate, *, slices: int = 9) -> None:
     """Work on replays as the orchestrator does."""
     jobs: JobStore = gate.parts.jobs
-    replayer = Replayer(gate.parts.dead_letters, jobs)
+    replayer = Replayer(gate.parts.dead_letters, jobs, Quotas(gate.store))
     for _ in range(slices):
         for due in jobs.due(limit=100):
             if due.member.startswith("replay:"):
@@ -161,7 +162,7 @@ def test_rate_is_kept_slice_by_slice(gate: Gate) -> None:
 def test_slice_that_was_cut_short_by_a_crash_is_done_again_and_nothing_twice(gate: Gate) -> None:
     ids = [fail(gate) for _ in range(3)]
     begun = replay(gate, model="echo")
-    replayer = Replayer(gate.parts.dead_letters, gate.parts.jobs)
+    replayer = Replayer(gate.parts.dead_letters, gate.parts.jobs, Quotas(gate.store))
 
     class Crash(Exception):
         pass
@@ -228,3 +229,18 @@ def test_refused_messages_are_the_admins_to_see_newest_first_and_once(gate: Gate
     assert (first["begins"], first["bytes"], second["bytes"]) == ("not json", 8, 5000)
     assert second["begins"].startswith("\\xff\\xff")
     assert "penstock_refused_messages_total 3.0" in gate.client.get("/metrics").text
+
+
+def test_replay_waits_while_its_tenant_has_as_many_jobs_as_it_may(gate: Gate) -> None:
+    ids = [fail(gate) for _ in range(4)]
+    Quotas(gate.store).set("local", Quota(max_in_flight=2))
+    begun = replay(gate, all=True)
+    later = Later(gate.parts.jobs)
+    relay(gate)
+    assert gate.client.get(f"/v1/replays/{begun['id']}").json["replayed"] == 2
+    for id in ids[:2]:
+        gate.parts.jobs.cancel(gate.record(id))
+    later.ahead_ms = 1100
+    relay(gate, slices=1)
+    seen = gate.client.get(f"/v1/replays/{begun['id']}").json
+    assert (seen["status"], seen["replayed"], seen["skipped"]) == ("running", 4, 0)

@@ -14,6 +14,7 @@ from storage.deliveries import Deliveries
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Return, Want
 from storage.objects import Objects, open_objects
+from storage.quotas import Quotas
 from storage.workers import Workers, WorkerStatus
 from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
@@ -59,7 +60,7 @@ def objects(tmp_path: Path) -> Objects:
 
 @pytest.fixture
 def relay(store: Client, jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
-    return Relay(jobs, objects, publisher, Deliveries(store), Replayer(DeadLetters(store, jobs), jobs))
+    return Relay(jobs, objects, publisher, Deliveries(store), Replayer(DeadLetters(store, jobs), jobs, Quotas(store)))
 
 
 MESSAGE = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"), tenant="acme")
