@@ -221,7 +221,7 @@ def test_worker_that_ended_as_it_should_is_no_loss(
 def test_upload_by_a_presigned_url_is_measured_once_nobody_can_send_any_more(
     store: Client, jobs: JobStore, objects: Objects, publisher: Publisher, clock: Clock
 ) -> None:
-    replayer = Replayer(DeadLetters(store, jobs), jobs)
+    replayer = Replayer(DeadLetters(store, jobs), jobs, Quotas(store))
     relay = Relay(jobs, objects, publisher, Deliveries(store), replayer, max_object_bytes=10)
     for name, size in (("small", 10), ("large", 11)):
         objects.put(f"acme/objects/{name}", [b"x" * size])
