@@ -82,7 +82,7 @@ def create_app(
     quotas: Quotas,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
-    inputs = Inputs(objects, max_bytes=settings.max_object_bytes)
+    inputs = Inputs(objects, max_bytes=settings.max_object_bytes, announce=jobs.schedule_sweep)
     register = Register(workers)
     resolver = Resolver(repository, register=register, deployments=deployments)
     policy, toll = Policy.from_settings(settings), Toll(quotas)

@@ -6,7 +6,7 @@ with it.
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -40,9 +40,11 @@ def input_key(tenant: str, job: str, label: int | str) -> str:
 class Inputs:
     """Moves inputs to the object store and resolves references to it."""
 
-    def __init__(self, objects: Objects, *, max_bytes: int) -> None:
+    def __init__(self, objects: Objects, *, max_bytes: int, announce: Callable[[str], None]) -> None:
+        """`announce` is told of a job's prefix before anything is put there: no crash leaves what has no job."""
         self._objects = objects
         self._max_bytes = max_bytes
+        self._announce = announce
 
     def size(self, key: str) -> int | None:
         """Bytes of an upload; None where there is none, or one so large that it is erased.
@@ -82,7 +84,8 @@ class Inputs:
         return msgspec.Raw(_encode(settled))
 
     def store(self, key: str, chunks: Iterable[bytes], *, max_bytes: int) -> Stored:
-        """Store a file as it arrives; raises ObjectsUnavailable, or what reading `chunks` raises."""
+        """Store a file as it arrives; raises ObjectsUnavailable, StoreUnavailable, or what reading `chunks` raises."""
+        self._announce(key.rpartition("in/")[0])
         return self._objects.put(key, chunks, max_bytes=max_bytes)
 
     def erase(self, moved: list[str]) -> None:
@@ -95,7 +98,7 @@ class Inputs:
 
     def _move(self, key: str, raw: bytes | msgspec.Raw, moved: list[str]) -> bytes:
         moved.append(key)
-        self._objects.put(key, [bytes(raw)], max_bytes=len(memoryview(raw)))
+        self.store(key, [bytes(raw)], max_bytes=len(memoryview(raw)))
         return reference(key, "json")
 
     def _resolve(self, name: str, value: dict[str, object], tenant: str) -> bytes:

@@ -22,6 +22,8 @@ IDEMPOTENCY_TTL_S = 24 * 3600
 TOMBSTONE_S = 7 * 24 * 3600
 #: How long a withdrawn submission is remembered, so that its message is dropped should it have arrived, seconds.
 WITHDRAWN_S = 24 * 3600
+#: After how long inputs are erased whose job was never accepted, milliseconds: far longer than a submit may take.
+SWEEP_MS = 3_600_000
 #: Most jobs that one script handles: Redis serves nobody else meanwhile (measured: 5 µs a job).
 TOGETHER = 256
 
@@ -485,6 +487,10 @@ class JobStore:
         """Put a member into the due set."""
         with store_errors():
             self._client.zadd(keys.DUE, {member: at_ms})
+
+    def schedule_sweep(self, prefix: str) -> None:
+        """Have the objects below a job's prefix looked at later: a job that never came to be has none."""
+        self.schedule("inputs:" + prefix, at_ms=self.now_ms() + SWEEP_MS)
 
     def _for_each(
         self,

@@ -66,6 +66,8 @@ class Relay:
                     self._replayer.step(due, id)
                 elif kind == "doubt":
                     self._judge(due)
+                elif kind == "inputs":
+                    self._sweep(due, id)
                 elif kind == "object":
                     self._objects.delete(id)
                     self._jobs.settle(due)
@@ -107,6 +109,12 @@ class Relay:
             self._jobs.settle(due)
         else:
             self._jobs.expire(job)
+
+    def _sweep(self, due: Due, prefix: str) -> None:
+        """Erase the inputs of a job that was refused, or whose gateway died, before it was accepted."""
+        if self._jobs.get(prefix.split("/")[2]) is None:
+            self._objects.delete_prefix(prefix)
+        self._jobs.settle(due)
 
     def _erase(self, due: Due, id: str) -> None:
         job = self._jobs.get(id)

@@ -40,12 +40,12 @@ T = TypeVar("T")
 
 
 def main(fd: int) -> int:
-    begun = begin(fd, open_model)
+    begun = begin(fd, open_all)
     if begun is None:
         return 1
-    pipe, spec, model, load_ms = begun
+    pipe, _, (model, objects), load_ms = begun
     wire.send(pipe, wire.Ready(load_ms, reshapes=model.handler.preprocess is not None))
-    serve(pipe, model, spec)
+    serve(pipe, model, objects)
     return 0
 
 
@@ -72,6 +72,11 @@ def reason_of(error: Exception) -> str:
     return error.detail if isinstance(error, PenstockError) else f"{type(error).__name__}: {error}"
 
 
+def open_all(spec: wire.Spec) -> tuple[LoadedModel, Objects]:
+    """All that a batch needs: what is opened after the word that it is ready counts as the first batch's time."""
+    return open_model(spec), open_objects(spec.objects_url)
+
+
 def open_model(spec: wire.Spec) -> LoadedModel:
     """Load and warm up; raises LoadError, ManifestError or whatever the model's own code raises."""
     if spec.cache:
@@ -83,9 +88,8 @@ def open_model(spec: wire.Spec) -> LoadedModel:
     return model
 
 
-def serve(pipe: Connection, model: LoadedModel, spec: wire.Spec) -> None:
+def serve(pipe: Connection, model: LoadedModel, objects: Objects) -> None:
     """Run batches until the worker closes the pipe."""
-    objects = open_objects(spec.objects_url)
     while True:
         try:
             batch = wire.receive_batch(pipe)

@@ -39,7 +39,7 @@ FAULTS: dict[str, Fault] = {
     "stop-gateway": Fault(processes.stop("gateway")),
     "stop-worker": Fault(processes.stop("worker-cpu"), (2.0, 12.0)),
     "stop-orchestrator": Fault(processes.stop("orchestrator"), (2.0, 15.0)),
-    "stop-executor": Fault(processes.stop_executor, (2.0, 8.0)),
+    "stop-executor": Fault(processes.stop_executor),
     "kill-redis": Fault(servers.kill("redis"), (0.0, 5.0)),
     "stop-redis": Fault(servers.stop("redis")),
     "kill-broker": Fault(servers.kill("broker"), (0.0, 4.0), ways=SINGLE),

@@ -49,9 +49,14 @@ def unfinished(farm: ChaosFarm) -> str:
     left = {state: count for state, count in states.items() if state in ("queued", "running")}
     left |= {queue: count for queue, count in messages(farm).items() if count}
     due = [member.decode() for member in farm.redis.zrange(keys.DUE, 0, -1)]
-    left |= Counter(member.partition(":")[0] for member in due if not member.startswith(LATER))
+    left |= Counter(member.partition(":")[0] for member in due if not member.startswith((*LATER, "inputs:")))
     left |= {"outbox": count} if (count := farm.redis.zcard(keys.OUTBOX)) else {}
     return ", ".join(f"{count} {what}" for what, count in left.items())
+
+
+def unswept(farm: ChaosFarm) -> int:
+    """Inputs that are still to be looked at, whether their jobs came to be."""
+    return sum(member.startswith(b"inputs:") for member in farm.redis.zrange(keys.DUE, 0, -1))
 
 
 def untold(farm: ChaosFarm) -> int:

@@ -41,7 +41,7 @@ class Wishes:
     def _verb(self, model: str) -> tuple[str, Sort]:
         draw = self._draw
         if model == "poison" and draw.random() < POISON:
-            return draw.choice(("segv", "hang", "oom")), Sort.POISON
+            return draw.choices(("segv", "oom", "hang"), (60, 25, 15))[0], Sort.POISON
         if model == "moody":
             return draw.choice(
                 (("bad", Sort.BAD), ("flaky", Sort.FLAKY), ("flaky", Sort.FLAKY), ("say", Sort.INNOCENT))

@@ -9,7 +9,7 @@ from pathlib import Path
 MODELS = {
     "quick": (64, 0.0, 60),
     "slow": (8, 0.15, 60),
-    "poison": (32, 0.02, 2),
+    "poison": (32, 0.02, 12),
     "moody": (16, 0.0, 60),
 }
 #: Executors of a model where it has more than one: what follows poison is run one by one.

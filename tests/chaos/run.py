@@ -31,6 +31,8 @@ RECOVER_S, REST_S = 60.0, 150.0
 #: A queue that was declared less than so many seconds before RabbitMQ 3.10 is killed comes back without a leader.
 SETTLED_S = 20.0
 LOOK_S = 0.1
+#: An hour and some.
+HOUR_S = 4000
 
 Say = Callable[[str], None]
 
@@ -66,7 +68,7 @@ class Runner:
         for error in self.load.errors:
             raise RuntimeError("a client broke down") from error
         self.rested_s = self._rest()
-        self._hurry_webhooks()
+        self._hurry()
         self._ask_all()
         self.listener.stop()
         return self._gather()
@@ -155,11 +157,11 @@ class Runner:
         self.say(f"not at rest after {took:.0f} s: {left}" if left else f"at rest after {took:.1f} s")
         return took
 
-    def _hurry_webhooks(self) -> None:
-        """A sending that failed twice is due in five minutes: the orchestrator is told that these have passed."""
-        self.farm.clocks["orchestrator"].shift(400)
+    def _hurry(self) -> None:
+        """What is due within the hour is due now: webhooks that failed twice, inputs without a job to be swept."""
+        self.farm.clocks["orchestrator"].shift(HOUR_S)
         began = time.monotonic()
-        while gathering.untold(self.farm) and time.monotonic() < began + REST_S:
+        while (gathering.untold(self.farm) or gathering.unswept(self.farm)) and time.monotonic() < began + REST_S:
             self._supervise()
             time.sleep(LOOK_S)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from storage.job import Status
+from storage.jobs import SWEEP_MS, Due
 from tests.gateway.gate import Gate
 
 QUEUE = "cpu.reader.2.normal"
@@ -63,3 +64,15 @@ def test_deleting_a_job_erases_its_inputs_and_outputs(gate: Gate) -> None:
     assert list(gate.parts.objects.keys()) == []
     answer = gate.client.get(f"/v1/jobs/{id}")
     assert (answer.status_code, answer.json["code"]) == (410, "result_expired")
+
+
+def test_moved_input_is_announced_before_it_is_stored_for_a_crash_may_come_between(gate: Gate) -> None:
+    id = gate.submit(read("x" * 70_000))
+    due = [one.member for one in due_within_the_hour(gate)]
+    assert due == [f"inputs:local/jobs/{id}/"]
+
+
+def due_within_the_hour(gate: Gate) -> list[Due]:
+    now_ms = gate.parts.jobs.now_ms
+    gate.parts.jobs.now_ms = lambda: now_ms() + SWEEP_MS
+    return gate.parts.jobs.due(limit=10)

@@ -12,7 +12,7 @@ from storage.connection import Client
 from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.job import Job, Status
-from storage.jobs import JobStore, Outcome, Return, Want
+from storage.jobs import SWEEP_MS, JobStore, Outcome, Return, Want
 from storage.objects import Objects, open_objects
 from storage.quotas import Quotas
 from storage.workers import Workers, WorkerStatus
@@ -231,3 +231,28 @@ def test_upload_by_a_presigned_url_is_measured_once_nobody_can_send_any_more(
     assert relay.tick() == 2
     assert list(objects.keys()) == ["acme/objects/small"]
     assert relay.tick() == 0
+
+
+def test_inputs_of_a_job_that_never_came_to_be_are_swept(
+    jobs: JobStore, relay: Relay, objects: Objects, clock: Clock
+) -> None:
+    submit(jobs)
+    for id in ("job_1", "job_2"):
+        jobs.schedule_sweep(f"acme/jobs/{id}/")
+        objects.put(f"acme/jobs/{id}/in/0", [b"{}"])
+    relay.tick()
+    assert len(list(objects.keys())) == 2
+    clock.ms += SWEEP_MS
+    relay.tick()
+    assert list(objects.keys()) == ["acme/jobs/job_1/in/0"]
+    assert jobs.due(limit=10) == []
+
+
+def test_inputs_of_a_withdrawn_job_are_swept(jobs: JobStore, relay: Relay, objects: Objects, clock: Clock) -> None:
+    submit(jobs)
+    jobs.withdraw(MESSAGE.record(MESSAGE.encode(), now_ms=jobs.now_ms()))
+    jobs.schedule_sweep("acme/jobs/job_1/")
+    objects.put("acme/jobs/job_1/in/0", [b"{}"])
+    clock.ms += SWEEP_MS
+    relay.tick()
+    assert list(objects.keys()) == []
