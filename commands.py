@@ -218,6 +218,91 @@ def key_revoke(settings: Settings, id: str) -> None:
     click.echo(f"revoked {id}")
 
 
+@operator.group()
+def tenant() -> None:
+    """Quotas of tenants: set and list them."""
+
+
+def quotas(settings: Settings) -> Any:
+    from storage.connection import connect
+    from storage.quotas import Quotas
+
+    return Quotas(connect(settings.store_url))
+
+
+@tenant.command("set")
+@click.argument("name")
+@click.option("--max-in-flight", type=click.IntRange(min=0), help="Jobs queued or running.")
+@click.option("--requests-per-s", type=click.FloatRange(min=0), help="Requests with its keys.")
+@click.option("--bytes-per-s", type=click.FloatRange(min=0), help="Of its requests' bodies.")
+@as_json
+@with_settings("tenant")
+def tenant_set(settings: Settings, name: str, json_: bool, **limits: float | None) -> None:
+    """Limit what a tenant may use; 0 lifts a limit, and what is not said stays. Gateways know within seconds."""
+    known = quotas(settings)
+    given = {limit: value for limit, value in limits.items() if value is not None}
+    quota = msgspec.structs.replace(known.get(name), **given)
+    known.set(name, quota)
+    click.echo(json.dumps(shown_quota(name, quota)) if json_ else quota_line(name, quota))
+
+
+@tenant.command("list")
+@as_json
+@with_settings("tenant")
+def tenant_list(settings: Settings, json_: bool) -> None:
+    """List the tenants that have a quota, and what they have in flight."""
+    from storage.connection import connect
+    from storage.jobs import JobStore
+
+    jobs = JobStore(connect(settings.store_url))
+    found = sorted(quotas(settings).all().items())
+    if json_:
+        click.echo(json.dumps([{**shown_quota(*one), "in_flight": jobs.in_flight(one[0])} for one in found]))
+        return
+    for name, quota in found:
+        click.echo(f"{quota_line(name, quota)}, {jobs.in_flight(name)} in flight")
+
+
+def shown_quota(name: str, quota: Any) -> dict[str, Any]:
+    """A limit that is none is null."""
+    limits = {limit: getattr(quota, limit) or None for limit in ("max_in_flight", "requests_per_s", "bytes_per_s")}
+    return {"tenant": name, **limits}
+
+
+def quota_line(name: str, quota: Any) -> str:
+    told = [
+        f"{limit.replace('_', ' ')} {value:g}"
+        for limit, value in shown_quota(name, quota).items()
+        if limit != "tenant" and value
+    ]
+    return f"{name}: {', '.join(told) or 'no limits'}"
+
+
+@operator.command()
+@click.option("--stuck", is_flag=True, required=True, help="Those that are queued by their record and in no queue.")
+@click.option("--dry-run", is_flag=True, help="Only count them.")
+@as_json
+@with_settings("requeue")
+def requeue(settings: Settings, stuck: bool, dry_run: bool, json_: bool) -> None:
+    """Publish anew the jobs that are queued and in no queue.
+
+    That is by their record; and those that ran on a worker that is gone. The orchestrator does the same by and by. A
+    job whose message was there after all still runs once.
+    """
+    from tasks.stuck import requeue as run
+
+    done = run(settings, dry_run=dry_run)
+    if json_:
+        click.echo(json.dumps(msgspec.to_builtins(done)))
+        return
+    for queue, count in done.queues.items():
+        click.echo(f"{queue:<50} {count}")
+    if done.orphans:
+        click.echo(f"{'ran on workers that are gone':<50} {done.orphans}")
+    word = "would be published" if dry_run else "published"
+    click.echo(f"{sum(done.queues.values()) + done.orphans} {word}", err=True)
+
+
 @operator.command()
 @as_json
 @with_settings("config")

@@ -443,6 +443,11 @@ class JobStore:
             ids = self._client.zrangebyscore(keys.waiting(queue), 0, since_ms, start=0, num=limit)
         return [id.decode() for id in ids]
 
+    def count_overdue(self, queue: str, *, since_ms: int) -> int:
+        """How many were put into a lane's queue before `since_ms` and still wait."""
+        with store_errors():
+            return int(self._client.zcount(keys.waiting(queue), 0, since_ms))
+
     def passed(self, queue: str) -> int:
         """When the job that was claimed last in a lane's queue had been put there, milliseconds; 0 before the first."""
         with store_errors():

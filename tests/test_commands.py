@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from storage.access import Access
 from storage.connection import connect
+from storage.jobs import JobStore
+from tasks.message import VERSION, Message
 from tests.farm.repository import build
 from tests.services.valkey import valkey_service
 
@@ -46,6 +49,44 @@ def test_key_is_made_shown_once_listed_and_revoked(folder: Path) -> None:
         assert Access(client).check(made["key"]) is None
         client.close()
     finally:
+        store.stop()
+
+
+def test_quota_is_set_piece_by_piece_listed_and_lifted(folder: Path) -> None:
+    store = valkey_service(folder)
+    store.start()
+    try:
+        set_ = json.loads(run(folder, "tenant", "set", "acme", "--max-in-flight", "100", "--json").stdout)
+        assert set_ == {"tenant": "acme", "max_in_flight": 100, "requests_per_s": None, "bytes_per_s": None}
+        run(folder, "tenant", "set", "acme", "--requests-per-s", "2.5")
+        listed = run(folder, "tenant", "list").stdout
+        assert listed == "acme: max in flight 100, requests per s 2.5, 0 in flight\n"
+        run(folder, "tenant", "set", "acme", "--max-in-flight", "0", "--requests-per-s", "0")
+        assert json.loads(run(folder, "tenant", "list", "--json").stdout) == []
+        refused = run(folder, "tenant", "set", "Acme Ltd", "--max-in-flight", "1")
+        assert (refused.returncode, "tenant's name" in refused.stderr) == (2, True)
+    finally:
+        store.stop()
+
+
+def test_stuck_jobs_are_counted_and_then_published(folder: Path) -> None:
+    store = valkey_service(folder)
+    store.start()
+    client = connect(store.url)
+    message = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"))
+    try:
+        JobStore(client).create(message.record(message.encode(), now_ms=1))
+        counted = json.loads(run(folder, "requeue", "--stuck", "--dry-run", "--json").stdout)
+        assert counted == {"dry_run": True, "queues": {message.queue: 1}, "orphans": 0}
+        assert client.llen(message.queue) == 0
+        done = run(folder, "requeue", "--stuck")
+        assert done.stdout.split() == [message.queue, "1"]
+        assert done.stderr.endswith("1 published\n")
+        assert client.llen(message.queue) == 1
+        assert json.loads(run(folder, "requeue", "--stuck", "--json").stdout)["queues"] == {}
+        assert run(folder, "requeue").returncode == 2
+    finally:
+        client.close()
         store.stop()
 
 

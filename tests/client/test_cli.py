@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from penstock.cli import CLIENT, OPERATOR, cli
+from penstock.cli import dead_letters as letters_cli
 from penstock.cli import models as models_cli
 from penstock.cli import webhooks as webhooks_cli
 
@@ -325,7 +326,7 @@ def test_help_shows_both_kinds_of_commands_and_the_exit_codes(run: Run) -> None:
 
 
 def test_the_listed_help_is_that_of_the_commands() -> None:
-    tables = (CLIENT, models_cli.CLIENT, webhooks_cli.CLIENT, OPERATOR, models_cli.OPERATOR)
+    tables = (CLIENT, models_cli.CLIENT, webhooks_cli.CLIENT, letters_cli.CLIENT, OPERATOR, models_cli.OPERATOR)
     for entry in (entry for table in tables for entry in table.values()):
         assert entry.load().get_short_help_str(200) == entry.help
 

@@ -14,15 +14,21 @@ def test_public_names_are_these_and_no_others() -> None:
     assert sorted(penstock.__all__) == penstock.__all__
     tree = {cls.__name__ for cls in below(penstock.PenstockError)}
     others = {
+        "DeadLetter",
         "Delivery",
         "DeliveryAttempt",
         "Fault",
+        "FormerError",
         "Job",
         "JobMetrics",
         "Model",
+        "ModelQueue",
         "ModelVersion",
         "Penstock",
         "QueuePlace",
+        "Queues",
+        "Replay",
+        "ReplayPlan",
         "StepMetrics",
         "StoredObject",
         "Submission",

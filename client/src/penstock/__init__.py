@@ -7,6 +7,7 @@ with Penstock("http://127.0.0.1:8080") as client:
 """
 
 from penstock.client import Penstock
+from penstock.dead_letters import DeadLetter, FormerError, Replay, ReplayPlan
 from penstock.errors import (
     AccessError,
     AlreadyTerminal,
@@ -56,6 +57,7 @@ from penstock.errors import (
 from penstock.job import Job, JobMetrics, QueuePlace, StepMetrics
 from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
+from penstock.queues import ModelQueue, Queues
 from penstock.submission import Submission
 from penstock.version import __version__
 from penstock.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
@@ -68,10 +70,12 @@ __all__ = [
     "BadRequest",
     "BrokerUnavailable",
     "Busy",
+    "DeadLetter",
     "Delivery",
     "DeliveryAttempt",
     "Fault",
     "Forbidden",
+    "FormerError",
     "HeadersTooLarge",
     "IdempotencyMismatch",
     "InvalidInput",
@@ -85,6 +89,7 @@ __all__ = [
     "MethodNotAllowed",
     "Model",
     "ModelError",
+    "ModelQueue",
     "ModelVersion",
     "NotFound",
     "NotLoaded",
@@ -97,7 +102,10 @@ __all__ = [
     "PenstockError",
     "QueueFull",
     "QueuePlace",
+    "Queues",
     "QuotaExceeded",
+    "Replay",
+    "ReplayPlan",
     "RequestTimeout",
     "ResultExpired",
     "StepMetrics",

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
+from penstock.dead_letters import DeadLetters
 from penstock.errors import StillRunning
 from penstock.jobs import Jobs
 from penstock.models import Models
 from penstock.objects import Objects
+from penstock.queues import Queues, queues
 from penstock.submission import Options
 from penstock.version import __version__
 from penstock.webhooks import Webhooks
@@ -46,6 +48,7 @@ class Penstock:
         )
         self.objects = Objects(self._transport)
         self.models = Models(self._transport)
+        self.dead_letters = DeadLetters(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.jobs = Jobs(self._transport, self._upload)
 
@@ -62,6 +65,15 @@ class Penstock:
             raise StillRunning(f"{job.id} is {job.status} after {wait_s:g} s")
         job.raise_for_failure()
         return self.jobs.result(job) if job.outputs is None else job.outputs
+
+    def queues(self) -> Queues:
+        """What waits, model by model, and how long that will take."""
+        return queues(self._transport)
+
+    def refused_messages(self, *, limit: int = 100) -> list[dict[str, Any]]:
+        """What was pushed to the broker and is no job, the newest first; takes an admin key."""
+        found = self._transport.send("GET", "/v1/refused-messages", query={"limit": limit}).json()
+        return [*found.get("data", ())]
 
     def close(self) -> None:
         """Close the connections; the client is of no use afterwards."""

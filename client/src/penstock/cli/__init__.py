@@ -20,6 +20,8 @@ CLIENT = {
     "retry": Entry("penstock.cli.jobs:retry", "Run a failed, canceled or expired job again."),
     "models": Entry("penstock.cli.models:models", "The models of the farm."),
     "webhook": Entry("penstock.cli.webhooks:webhook", "Where the farm reports jobs to."),
+    "queues": Entry("penstock.cli.queues:queues", "What waits, model by model."),
+    "dead-letters": Entry("penstock.cli.dead_letters:dead_letters", "Jobs that failed, and their way back."),
     "upload": Entry("penstock.cli.upload:upload", "Store files that jobs can refer to."),
     "completion": Entry("penstock.cli.completion:completion", "Print the completion script for a shell."),
 }
@@ -32,6 +34,8 @@ OPERATOR = {
         "checkout:topology", "Declare the broker's exchanges and queues for every model of the repository."
     ),
     "key": Entry("checkout:key", "API keys: make, rotate, list and revoke them."),
+    "tenant": Entry("checkout:tenant", "Quotas of tenants: set and list them."),
+    "requeue": Entry("checkout:requeue", "Publish anew the jobs that are queued and in no queue."),
     "tune": Entry("checkout:tune", "Measure a model on this machine; find its best batch, instances and threads."),
     "config": Entry("checkout:config", "Print the settings in force, secrets masked."),
 }
