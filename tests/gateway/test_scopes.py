@@ -38,7 +38,8 @@ def test_every_route_takes_the_keys_that_have_its_scope_and_no_other(open_gate: 
             answer = ask(open_gate, route, bearer(key))
             if route.needs in (None, scope):
                 assert answer.status_code != 401
-                assert "insufficient_scope" not in answer.headers.get("WWW-Authenticate", ""), (route.name, scope)
+                # A view may ask for a second one: whoever names a webhook is told of every job.
+                assert f'scope="{scope}"' not in answer.headers.get("WWW-Authenticate", ""), (route.name, scope)
             else:
                 assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (route.name, scope)
                 assert f"the scope {route.needs!r}" in answer.json["detail"]
