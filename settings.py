@@ -31,6 +31,8 @@ FOREIGN = frozenset(
     }
 )
 
+#: Least length of a key that signs messages: what can be guessed signs nothing.
+SIGNING_KEY_BYTES = 32
 #: Longest path of a unix socket, bytes (sockaddr_un.sun_path less its final NUL; 103 on macOS).
 SOCKET_PATH_BYTES = 103
 
@@ -56,6 +58,10 @@ class Settings:
     objects_url: str = setting(
         "", "object store, `s3://key:secret@host:9000/bucket` (`?secure=true` for https); empty: a folder", secret=True
     )
+    signing_key: str = setting(
+        "", "signs the messages in the broker; `new,old` while a key takes over; empty: they are not signed",
+        secret=True,
+    )  # fmt: skip
     public_url: str = setting("", "address clients reach the gateway at; empty: as they asked for it")
     gateway_processes: int = setting(1, "gateway processes that share the port")
     gateway_threads: int = setting(128, "requests a gateway process handles at once, long polls included")
@@ -78,6 +84,11 @@ class Settings:
                 raise SettingsError(f"{env_name(name)} is {getattr(self, name)!r}; use one of {', '.join(allowed)}")
         if bool(self.broker_url) != bool(self.redis_url):
             raise SettingsError("set both PENSTOCK_BROKER_URL and PENSTOCK_REDIS_URL, or neither (embedded)")
+        if any(len(key) < SIGNING_KEY_BYTES for key in self.signing_keys):
+            raise SettingsError(
+                f"each key of PENSTOCK_SIGNING_KEY must have {SIGNING_KEY_BYTES} characters or more, "
+                "e.g. of `openssl rand -base64 32`"
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -95,6 +106,11 @@ class Settings:
                 raise SettingsError(unknown_name(name, [*fields, *files]))
             values[fields[target].name] = parse(name, text, fields[target].type)
         return cls(**values)
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The first signs, all are known; none: messages are not signed."""
+        return tuple(key.strip().encode() for key in self.signing_key.split(",") if key.strip())
 
     @property
     def embedded(self) -> bool:
@@ -167,14 +183,17 @@ def plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-def masked(url: str) -> str:
-    """The URL with its user and password replaced; RFC 3986 names the part `userinfo`."""
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+def masked(secret: str) -> str:
+    """A URL with its user and password (RFC 3986's `userinfo`) and its query replaced; any other secret as a whole."""
+    if not secret:
+        return secret
+    parts = urlsplit(secret)
+    if not parts.scheme or "//" not in secret:
+        return "***"
+    netloc = "***@" + parts.netloc.rpartition("@")[2] if "@" in parts.netloc else parts.netloc
+    # A password may stand in the query as well.
+    query = "***" if any(word in parts.query for word in ("pass", "secret", "key", "token")) else parts.query
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
 
 
 def table() -> str:

@@ -7,7 +7,10 @@ docs/messages.md describes the message; a client in any other language does the 
 """
 
 import argparse
+import base64
+import hmac
 import json
+import os
 import secrets
 import sys
 import time
@@ -52,10 +55,19 @@ def push(url: str, message: dict[str, object]) -> None:
         channel.basic_publish(
             exchange="penstock.jobs",
             routing_key=queue,
-            body=json.dumps(message),
+            body=signed(json.dumps(message).encode()),
             properties=pika.BasicProperties(delivery_mode=2, content_type="application/json", message_id=message["id"]),
             mandatory=True,
         )
+
+
+def signed(body: bytes) -> bytes:
+    """Where the farm's messages are signed (PENSTOCK_SIGNING_KEY): the signature becomes the last member."""
+    key = os.environ.get("PENSTOCK_SIGNING_KEY", "").partition(",")[0].strip()
+    if not key:
+        return body
+    signature = base64.b64encode(hmac.digest(key.encode(), body, "sha256"))
+    return body[:-1] + b',"sig":"v1,' + signature + b'"}'
 
 
 def wait(store: "redis.Redis", done: "redis.client.PubSub", id: str, timeout_s: float) -> dict[str, str]:

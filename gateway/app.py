@@ -65,6 +65,7 @@ from storage.webhooks import Endpoints
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
 from tasks.publisher import Publisher
+from tasks.signing import signing
 from tasks.webhooks.addresses import Policy
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def create_app(
             policy=policy,
             toll=toll,
             deadline_s=settings.submit_deadline_s,
+            signing=signing(settings),
         ),
     )
     app = Application("gateway", static_folder=None)

@@ -26,6 +26,7 @@ from storage.job import Job, Status
 from storage.jobs import Creation, JobStore
 from tasks.message import VERSION, Message, Webhook, decode, new_id
 from tasks.publisher import Publisher
+from tasks.signing import Signing
 from tasks.ticket import Outgoing
 from tasks.webhooks.addresses import Policy, check_url
 
@@ -51,7 +52,8 @@ class Submitter:
 
     def __init__(
         self, *, jobs: JobStore, inputs: Inputs, resolver: Resolver, publisher: Publisher, policy: Policy,
-        toll: Toll, deadline_s: float, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        toll: Toll, deadline_s: float, signing: Signing | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._inputs = inputs
@@ -61,6 +63,7 @@ class Submitter:
         self._publisher = publisher
         self._acceptor = Acceptor(jobs, publisher, deadline_s=deadline_s, in_flight=lambda: toll.in_flight)
         self._deadline_s = deadline_s
+        self._signing = signing
         self._now_ms = now_ms
         self.withdrawals = Withdrawals(jobs)
         self.confirmations = confirmations(jobs)
@@ -109,7 +112,7 @@ class Submitter:
             weight=measured.weight,
             shape=measured.shape,
         )
-        body = message.encode()
+        body = message.encode() if self._signing is None else self._signing.sign(message.encode())
         return Prepared(message, body, message.record(body, now_ms=now), limits.queue, kept)
 
     def _settle(self, inputs: Mapping[str, Input], tenant: str, job: str, moved: list[str]) -> msgspec.Raw:

@@ -14,6 +14,7 @@ from celery.signals import setup_logging
 from kombu import Queue
 
 from settings import Settings
+from tasks.strangers import CONSUMER
 
 #: Celery's own queues. Classic: nothing that matters lies in them, and a quorum queue would make Celery declare
 #: its 28 delay queues.
@@ -70,12 +71,16 @@ def make_app(settings: Settings) -> Celery:
         task_default_queue=ORCHESTRATOR_QUEUE,
         task_create_missing_queues=False,
         accept_content=["json"],
+        task_serializer="json",
+        # Nothing here uses it, and whoever can write to the broker could shut workers down by it.
+        worker_enable_remote_control=False,
         result_backend=None,
         task_ignore_result=True,
         worker_send_task_events=False,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
+        worker_consumer=CONSUMER,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
     return app

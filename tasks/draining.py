@@ -17,6 +17,7 @@ from storage.refused import Refused
 from tasks import message as messages
 from tasks.link import connected
 from tasks.message import Message
+from tasks.signing import Signing
 from tasks.ticking import Ticking
 from tasks.topology import DEAD_QUEUE, declare
 
@@ -31,13 +32,16 @@ DELIVERED = ("delivery_limit", "rejected")
 class Undertaker:
     """What becomes of one dead letter of the broker."""
 
-    def __init__(self, jobs: JobStore, refused: Refused) -> None:
+    def __init__(self, jobs: JobStore, refused: Refused, signing: Signing | None = None) -> None:
         self._jobs = jobs
+        self._signing = signing
         self._refused = refused
 
     def bury(self, body: bytes, *, queue: str, reason: str) -> None:
         """Doing it twice does no harm; raises StoreUnavailable."""
         try:
+            if self._signing is not None:
+                self._signing.check(body)
             message = messages.decode(body)
         except PenstockError as error:
             self._refused.note(body, queue=queue, reason=f"given up by the broker ({reason}); {error.detail}")

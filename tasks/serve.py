@@ -24,6 +24,8 @@ from tasks.publisher import Publisher
 from tasks.reaper import Reaper
 from tasks.relay import Relay, RelayThread
 from tasks.replaying import Replayer
+from tasks.signing import signing
+from tasks.strangers import note_refused
 from tasks.ticking import Ticking, ticking_step
 from tasks.webhooks.addresses import Policy
 from tasks.webhooks.delivering import Deliverer
@@ -50,9 +52,10 @@ def run(settings: Settings) -> int:
     )
     reaper = Reaper(jobs, publisher, settings.queue_url, Workers(redis))
     app = make_app(settings)
+    note_refused(Refused(redis))
     threads: list[Ticking] = [RelayThread(relay, reaper, redis), webhooks(settings, app, jobs, redis)]
     if not settings.embedded:
-        threads.append(Drain(Undertaker(jobs, Refused(redis)), settings.queue_url, redis))
+        threads.append(Drain(Undertaker(jobs, Refused(redis), signing(settings)), settings.queue_url, redis))
     for thread in threads:
         app.steps["worker"].add(ticking_step(thread))
     run_worker(

@@ -147,7 +147,14 @@ def read_call(manifest: Manifest, item: wire.Item, objects: Objects) -> Call:
         raise InvalidInput(f"the inputs are not JSON: {error}") from error
     if not isinstance(inputs, dict):
         raise InvalidInput("`inputs` must be an object that maps input names to values")
-    return Call(decode(manifest, inputs, partial(objects.read, max_bytes=MAX_INPUT_BYTES)), message.parameters)
+    return Call(decode(manifest, inputs, partial(fetch, objects, message.tenant)), message.parameters)
+
+
+def fetch(objects: Objects, tenant: str, key: str) -> bytes:
+    """A referenced object of the job's own tenant; raises InvalidInput for another's, whoever wrote the message."""
+    if not key.startswith(f"{tenant}/"):
+        raise InvalidInput(f"the object {key[:80]!r} is not one of tenant {tenant}: its key must begin with {tenant}/")
+    return objects.read(key, max_bytes=MAX_INPUT_BYTES)
 
 
 def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:

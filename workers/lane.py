@@ -12,6 +12,7 @@ from storage.jobs import Claim, wall_ms
 from tasks import message as messages
 from tasks.intake import Inlet
 from tasks.message import Message
+from tasks.signing import Signing
 from workers import wire
 from workers.acks import Ledger
 from workers.batcher import likeness
@@ -100,16 +101,20 @@ class Lane:
         self,
         on_delivery: Callable[[Delivery], None],
         on_refused: Callable[["Lane", Any, bytes, PenstockError], None],
+        *,
+        signing: Signing | None = None,
     ) -> None:
         """Begin; each message that can be read goes to `on_delivery`.
 
-        Each that cannot goes to `on_refused`, with its tag, and is settled there.
+        Each that cannot, or that `signing` does not know, goes to `on_refused`, with its tag, and is settled there.
         """
 
         def receive(tag: Any, redelivered: bool, body: bytes) -> None:
             with self._guard:
                 self._hold(tag)
             try:
+                if signing is not None:
+                    signing.check(body)
                 message = messages.decode(body)
                 if message.queue != self.queue:
                     raise messages.wrong_queue(message, self.queue)

@@ -17,6 +17,8 @@ from storage.workers import Workers
 from tasks.app import WORKER_QUEUE, make_app, run_worker
 from tasks.embedded import work_url
 from tasks.intake import TRANSPORT
+from tasks.signing import signing
+from tasks.strangers import note_refused
 from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
 from workers.pool import Pool
@@ -70,11 +72,12 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
     )
     deployer = Deployer(served, repository, models=models, deployments=Deployments(redis), jobs=jobs, workers=workers)
     app = make_app(settings)
+    note_refused(Refused(redis))
     if settings.embedded:
         app.conf.broker_url = work_url(settings.queue_url)
     elif settings.queue_url.startswith("amqp://"):
         app.conf.broker_transport = TRANSPORT
-    app.steps["consumer"].add(lanes_step(Lanes(served, Refusals(jobs, Refused(redis)))))
+    app.steps["consumer"].add(lanes_step(Lanes(served, Refusals(jobs, Refused(redis)), signing(settings))))
     deployer.start()
     run_worker(app, name=served.name, queues=[WORKER_QUEUE])
     return 0

@@ -13,6 +13,7 @@ from celery.worker import state as celery_state
 
 from errors import PenstockError
 from tasks import topology
+from tasks.signing import Signing
 from workers.lane import Delivery, Lane
 from workers.pool import Pool
 from workers.refusing import Bad, Refusals
@@ -27,8 +28,9 @@ RENEW_S = 3.0
 class Lanes:
     """The open lanes of one pool; opened when a model is ready, and again with each new connection."""
 
-    def __init__(self, pool: Pool, refusals: Refusals) -> None:
+    def __init__(self, pool: Pool, refusals: Refusals, signing: Signing | None = None) -> None:
         self._pool = pool
+        self._signing = signing
         self._refusals = refusals
         self._connection: Any = None
         self._hub: Any = None
@@ -106,7 +108,7 @@ class Lanes:
         amqp = topology.is_amqp(self._connection)
         self._lanes[serving] = open_lanes(serving, self._connection, amqp=amqp, name=self._pool.name)
         for lane in self._lanes[serving]:
-            lane.consume(serving.receive, self._refuse)
+            lane.consume(serving.receive, self._refuse, signing=self._signing)
         about = {"model": serving.entry.manifest.name, "version": serving.entry.version}
         log.info("consuming", extra=about | {"prefetch": serving.prefetch})
 
