@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from errors import StoreUnavailable
+from gateway.hook_metrics import hooks
 from gateway.parts import Parts
 from gateway.routes import Answer, Route
 from gateway.tally import BOUNDS, Line
@@ -30,6 +31,7 @@ class FarmCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             farm = [*self.jobs(), self.lanes(), *workers(self.parts.register.all()), *self.models()]
+            farm += hooks(self.parts.deliveries)
         except StoreUnavailable:
             farm = []
         yield gauge("penstock_store_up", "Whether the job store answers.", [], [((), bool(farm))])

@@ -127,6 +127,10 @@ def test_deliveries_are_listed_with_their_attempts_and_sent_again(gate: Gate) ->
     assert taken.delivery.id == "msg_1"
     deliveries.attempted(taken, attempt, "delivered")
     assert gate.client.get(path).json["webhook_status"] == "delivered"
+    metrics = gate.client.get("/metrics").text
+    assert 'penstock_webhooks_total{outcome="delivered"} 1.0' in metrics
+    assert 'penstock_webhook_attempts_total{outcome="bad"} 1.0' in metrics
+    assert "penstock_webhooks_pending 0.0" in metrics
 
 
 def test_redelivery_of_what_is_not_there_is_404(gate: Gate) -> None:
