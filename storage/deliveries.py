@@ -264,12 +264,22 @@ class Deliveries:
             answer: bytes = self._scripts.run(call)
         return answer.decode()
 
-    def forget(self, job: str) -> None:
-        """The job's contents are gone: so are its settled deliveries. Those that are pending go when they settle."""
-        settled = [one.id for one in self.of(job) if one.state != PENDING]
-        if settled:
-            with store_errors():
-                self._client.delete(*(keys.delivery(id) for id in settled))
+    def forget(self, job: str, blank: Callable[[bytes], bytes] | None = None) -> None:
+        """The job's contents are gone: so are its settled deliveries. Those that are pending go when they settle.
+
+        `blank` makes of a body what may still be sent of it.
+        """
+        found = self.of(job)
+        pending = [one for one in found if one.state == PENDING]
+        gone = [keys.delivery(one.id) for one in found if one.state != PENDING]
+        with store_errors():
+            if not pending:
+                gone.append(keys.deliveries(job))
+            if gone:
+                self._client.delete(*gone)
+            if blank is not None:
+                for one in pending:
+                    self._client.hset(keys.delivery(one.id), "body", blank(one.body))
 
     def counters(self) -> dict[str, float]:
         """What came of all deliveries since the store began; `pending`: how many are on their way now."""

@@ -18,6 +18,7 @@ from storage.job import Job, Status
 from storage.jobs import wall_ms
 from tasks.job_object import JobObject
 from tasks.message import decode, without_inputs
+from tasks.webhooks.body import without_contents
 
 #: Seconds that a client is told to wait for a result that is not there.
 RETRY_AFTER_S = 1.0
@@ -69,6 +70,7 @@ class OutcomeViews:
         # Objects first: were the record gone, a second try would find nothing to erase them by.
         self.parts.objects.delete_prefix(job_prefix(g.tenant, id))
         self.parts.jobs.erase(job, reason="deleted", remains=without_inputs(job.message))
+        self.parts.deliveries.forget(id, without_contents)
         return bare(204, {})
 
     def show(self, id: str, status: int = 200) -> Response:

@@ -137,7 +137,8 @@ def test_receiver_that_hangs_delays_no_other(farm: Farm, receiver: Receiver) -> 
     with receiving() as hanging:
         hanging.respond = hanging.hang
         many = [Submission(model="echo", inputs={"x": X}, webhook=hanging.url()) for _ in range(100)]
-        submit_all(farm.client(), many)
+        with farm.client() as client:
+            submit_all(client, many)
         farm.until(lambda: hanging.received, "the hanging receiver was asked")
         prompt = [submit(farm, webhook=receiver.url(f"/{number}")) for number in range(20)]
         for job in prompt:

@@ -145,3 +145,15 @@ def test_trial_is_put_into_the_outbox(gate: Gate) -> None:
     (entry,) = Deliveries(gate.store).outbox(limit=9)
     assert (entry.event, entry.job) == ("ping", f"local/{id}")
     assert isinstance(entry, Entry)
+
+
+def test_deleting_a_job_takes_its_outputs_out_of_what_is_on_its_way(gate: Gate) -> None:
+    job = gate.submit(ECHO | {"webhook": HOOK})
+    gate.finish(job, {"y": "personal"})
+    deliveries = Deliveries(gate.store)
+    (entry,) = deliveries.outbox(limit=9)
+    body = b'{"type":"job.completed","data":{"id":"1","outputs":{"y":"personal"},"error":null}}'
+    deliveries.expand(entry, [Planned("msg_1", "local/@erp.example", entry.event, "", HOOK["url"])], body)
+    assert gate.client.delete(f"/v1/jobs/{job}").status_code == 204
+    (delivery,) = deliveries.of(job)
+    assert (delivery.state, b"personal" in delivery.body, b'"id":"1"' in delivery.body) == ("pending", False, True)
