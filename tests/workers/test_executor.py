@@ -131,3 +131,10 @@ def test_executor_killed_in_mid_batch_leaves_no_shared_memory(models: Path, tmp_
     del items, again, result
     assert open_files() == before
     assert not [path for path in Path("/dev/shm").iterdir() if "penstock" in path.name]
+
+
+def test_executor_opens_the_object_store_before_it_says_ready(models: Path) -> None:
+    executor = Executor(wire.Spec(str(models), "echo", "1", "cpu:0", "ftp://nowhere"), threads=1)
+    with pytest.raises(LoadError, match="object store"):
+        executor.load()
+    executor.kill()
