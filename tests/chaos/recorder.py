@@ -20,6 +20,9 @@ class Recorder:
         self.ended: dict[str, float] = {}
         self.guard = threading.Lock()
         self._followed: deque[str] = deque()
+        self._models: dict[str, str] = {}
+        #: Jobs that somebody has wanted to cancel.
+        self._unwanted: set[str] = set()
         #: The newest jobs that ended otherwise than with success.
         self._badly: deque[str] = deque(maxlen=100)
 
@@ -33,6 +36,9 @@ class Recorder:
             if call.accepted and call.job not in self.accepted:
                 self.accepted[call.job] = call.began
                 self._followed.append(call.job)
+                self._models[call.job] = self.intents[call.key].model
+            if call.op == "cancel":
+                self._unwanted.add(call.job)
             if call.state in ("failed", "canceled", "expired"):
                 self._badly.append(call.job)
 
@@ -42,6 +48,16 @@ class Recorder:
         with self.guard:
             for id in ids:
                 self.ended.setdefault(id, now)
+
+    def first_ends(self, since: float) -> dict[str, float]:
+        """By model: when the first job ended that was submitted after `since` and that nobody wanted to cancel."""
+        found: dict[str, float] = {}
+        with self.guard:
+            for id, at in self.accepted.items():
+                if at >= since and id in self.ended and id not in self._unwanted:
+                    model = self._models[id]
+                    found[model] = min(found.get(model, self.ended[id]), self.ended[id])
+        return found
 
     def follow(self) -> str | None:
         """A job to look at; None while there is none."""

@@ -24,6 +24,8 @@ class Struck(msgspec.Struct, frozen=True, kw_only=True):
     lasted_s: float
     #: From healing to the first end of a job that was submitted after it; None where there was none in time.
     recovered_s: float | None = None
+    #: The same for each model's jobs, the slowest; None where a model had none any more before the run's end.
+    every_model_s: float | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +110,12 @@ def text(results: Sequence[Result]) -> str:
         lines.append(
             f"first completion after healing: median {statistics.median(recovered):.1f} s, p95 {p95:.1f} s, most "
             f"{recovered[-1]:.1f} s ({slowest.name} {slowest.where}); none in time: {len(faults) - len(recovered)}"
+        )
+    if every := sorted(fault.every_model_s for fault in faults if fault.every_model_s is not None):
+        slowest = max(faults, key=lambda fault: fault.every_model_s or 0)
+        lines.append(
+            f"of every model: median {statistics.median(every):.1f} s, most {every[-1]:.1f} s "
+            f"({slowest.name} {slowest.where})"
         )
     lines += [
         f"poisonous jobs {sum(one.poisonous for one in results)}, innocent ones beside them "

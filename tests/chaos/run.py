@@ -19,6 +19,7 @@ from tests.chaos.history import History
 from tests.chaos.intents import Wishes
 from tests.chaos.listener import Listener
 from tests.chaos.load import Load
+from tests.chaos.models import MODELS
 from tests.chaos.place import Place
 from tests.chaos.recorder import Recorder
 from tests.chaos.report import Result, Struck, result
@@ -49,6 +50,7 @@ class Runner:
         self.say = say
         self.recorder = Recorder()
         self.struck: list[Struck] = []
+        self._healed: list[float] = []
         self.began = time.monotonic()
         self._draw = random.Random(f"faults {seed}")
         self._pile: list[str] = []
@@ -71,6 +73,7 @@ class Runner:
         self._hurry()
         self._ask_all()
         self.listener.stop()
+        self.struck = [self._judged(*one) for one in zip(self.struck, self._healed, strict=True)]
         return self._gather()
 
     def _strike(self, until: float) -> None:
@@ -105,6 +108,7 @@ class Runner:
         heal()
         healed = time.monotonic()
         recovered = self._recovered(healed)
+        self._healed.append(healed)
         self.struck.append(
             Struck(
                 name=name,
@@ -120,17 +124,18 @@ class Runner:
             f"{self.recorder.open} open"
         )
 
+    def _judged(self, struck: Struck, healed: float) -> Struck:
+        """With the time until every model had completed something."""
+        first = self.recorder.first_ends(healed)
+        if set(first) != set(MODELS):
+            return struck
+        return msgspec.structs.replace(struck, every_model_s=round(max(first.values()) - healed, 2))
+
     def _recovered(self, healed: float) -> float | None:
         """Seconds until a job ended that was submitted after the heal."""
         while time.monotonic() < healed + RECOVER_S:
-            with self.recorder.guard:
-                fresh = [
-                    self.recorder.ended[id]
-                    for id, at in self.recorder.accepted.items()
-                    if at >= healed and id in self.recorder.ended
-                ]
-            if fresh:
-                return min(fresh) - healed
+            if first := self.recorder.first_ends(healed):
+                return min(first.values()) - healed
             self._supervise()
             time.sleep(LOOK_S)
         return None
