@@ -25,6 +25,10 @@ WEBHOOK_QUEUE = "penstock.webhooks"
 #: messages by renewing them (workers/lane.py), so this need not exceed the longest job.
 VISIBILITY_TIMEOUT_S = 10
 
+#: A connection that carries nothing any more, as behind a firewall that restarted, is given up after two of these, by
+#: the broker too: until then the messages it holds are nobody's work. (Measured with 30: a minute and more.)
+HEARTBEAT_S = 10
+
 
 def transport_options(settings: Settings) -> dict[str, Any]:
     """Options of the connection that consumes."""
@@ -66,7 +70,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_heartbeat=30,
+        broker_heartbeat=HEARTBEAT_S,
         task_queues=[Queue(name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)],
         task_default_queue=ORCHESTRATOR_QUEUE,
         task_create_missing_queues=False,

@@ -60,8 +60,8 @@ class ChaosFarm(Farm):
         self.disks: dict[str, Path] = {}
         #: What is wrong with the farm itself, in words.
         self.complaints: list[str] = []
-        #: Begin and end of each purge of the queues.
-        self.purges: list[tuple[float, float]] = []
+        #: Ids of the jobs whose messages were purged.
+        self.purged: list[str] = []
         #: The link that faults of the network are made on; "": any.
         self.only = ""
         #: Where the newest fault was made.

@@ -142,8 +142,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     rest: Rest = Rest()
     #: Faults that were injected, all kinds.
     faults: int = 0
-    #: Begin and end of each purge of queues: what was pushed straight to the queue has no other copy there.
-    purges: tuple[tuple[float, float], ...] = ()
+    #: Ids of jobs whose messages an operator purged: what was pushed straight to the queue has no other copy.
+    purged: tuple[str, ...] = ()
     #: Whether webhooks were sent at all.
     webhooks: bool = False
 

@@ -62,7 +62,7 @@ def misbehave(model, text, alone):
         time.sleep(3600)
     elif verb == "oom":
         model.kept.append(b"x" * ({taken_mb} << 20))
-        time.sleep(3)
+        time.sleep(3600)
     elif verb == "bad":
         raise ValueError("asked to")
     elif verb == "flaky":

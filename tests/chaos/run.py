@@ -194,7 +194,7 @@ class Runner:
             records=tuple(gathering.record(job, objects) for job in found),
             rest=gathering.rest(self.farm, found, objects),
             faults=len(self.struck),
-            purges=tuple(self.farm.purges),
+            purged=tuple(self.farm.purged),
             deliveries=tuple(self.sink.deliveries),
             webhooks=True,
         )
