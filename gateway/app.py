@@ -18,6 +18,7 @@ from gateway.answers import from_reply
 from gateway.application import Application
 from gateway.asked import Asked, request_id
 from gateway.authentication import Authentication, require_keys
+from gateway.browsers import ALWAYS
 from gateway.front import Front
 from gateway.inputs import Inputs
 from gateway.links import Links
@@ -183,6 +184,8 @@ def watch_requests(app: Flask, table: list[Route], parts: Parts) -> None:
     @app.after_request
     def after(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        for name, value in ALWAYS:
+            response.headers.setdefault(name, value)
         if tenant := g.get("tenant"):
             with suppress(StoreUnavailable):
                 toll.leave(tenant, request.environ)

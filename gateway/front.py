@@ -24,6 +24,7 @@ from errors import BadRequest, MalformedBody, RequestTimeout
 from gateway import problems
 from gateway.application import Application, Whole
 from gateway.asked import Asked, Reply
+from gateway.browsers import ALWAYS
 from gateway.environ import Scope, environ_of, fault
 from gateway.parts import Parts
 from gateway.routes import Route
@@ -254,7 +255,7 @@ async def sent(transport: Transport, chunk: bytes) -> None:
 
 
 def send(exchange: Exchange, reply: Reply, id: str) -> None:
-    headers = [*reply.headers.items(), ("X-Request-Id", id)]
+    headers = [*ALWAYS, *reply.headers.items(), ("X-Request-Id", id)]
     if reply.content_type:
         headers.append(("Content-Type", reply.content_type))
     exchange.response_bytes(reply.status, headers, reply.body)

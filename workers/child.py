@@ -1,6 +1,7 @@
 """The executor's process: loads one model, says ready, then only runs the batches that come down its pipe."""
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+import logs
 from errors import InvalidInput, ModelError, ObjectsUnavailable, PenstockError
 from lifeline import die_with_parent
 from models import cache
@@ -23,6 +25,7 @@ from models.loading import LoadedModel, load
 from models.manifest import Manifest
 from models.outputs import encode
 from models.running import Call, Spent
+from settings import Settings
 from storage.objects import Objects, open_objects
 from tasks import message as messages
 from workers import wire
@@ -55,6 +58,8 @@ def begin(fd: int, open_: Callable[[wire.Spec], T]) -> tuple[Connection, wire.Sp
     # The terminal's Ctrl-C and the runner's SIGTERM go to the whole group; the worker decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A traceback of a model's may hold what a client sent.
+    logs.configure(Settings.from_env(os.environ), "executor")
     pipe = Connection(fd)
     spec = wire.receive_spec(pipe)
     started = time.perf_counter()

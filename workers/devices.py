@@ -48,9 +48,16 @@ def visible(environment: Mapping[str, str], files: tuple[str, ...] = FILES) -> l
     return named
 
 
+#: What an executor does not get, as such or as a file: it has the object store's address by its order.
+WITHHELD = frozenset(
+    {"PENSTOCK_BROKER_URL", "PENSTOCK_REDIS_URL", "PENSTOCK_OBJECTS_URL", "PENSTOCK_SIGNING_KEY", "PENSTOCK_API_KEY"}
+)
+
+
 def child_environment(device: str, threads: int, environment: Mapping[str, str]) -> dict[str, str]:
     """An executor's environment: the worker's, with its one device and the thread counts libraries read at import."""
-    made = dict(environment)
+    # A model's own code has no use for what opens the broker and the store, or signs.
+    made = {name: text for name, text in environment.items() if name.removesuffix("_FILE") not in WITHHELD}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         made[name] = str(threads)
     kind, _, index = device.partition(":")

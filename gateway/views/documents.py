@@ -8,6 +8,15 @@ from gateway import openapi, reference
 from gateway.answers import encode, whole
 from gateway.routes import Answer, Route
 
+#: The same for everybody; asked again whether it still is.
+PUBLIC = {"Cache-Control": "no-cache"}
+#: The page runs nothing and loads nothing; its style stands in it.
+PAGE = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
 
 class DocumentViews:
     """Made at the first request for them: most processes are never asked."""
@@ -24,11 +33,10 @@ class DocumentViews:
         return reference.page(openapi.build(self._table))
 
     def openapi(self) -> Response:
-        return whole(self._json)
+        return whole(self._json, headers=PUBLIC)
 
     def docs(self) -> Response:
-        policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        return Response(self._html, 200, policy, content_type="text/html; charset=utf-8")
+        return Response(self._html, 200, PUBLIC | PAGE, content_type="text/html; charset=utf-8")
 
 
 def routes(table: list[Route]) -> list[Route]:

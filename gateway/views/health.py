@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from flask import Response
+from flask import Response, request
 
 from errors import PenstockError
 from gateway.answers import answer, encode
 from gateway.asked import Asked, Reply
+from gateway.authentication import is_loopback
 from gateway.parts import Parts
 from gateway.routes import Answer, Route
 from storage.workers import ModelStatus, WorkerStatus
@@ -58,8 +59,28 @@ class HealthViews:
         )
         checks = [readiness.store, readiness.broker, readiness.objects, *readiness.models.values()]
         if all(check.ready for check in checks):
-            return answer(readiness)
-        return answer(msgspec.structs.replace(readiness, status="not_ready"), 503, {"Retry-After": "1"})
+            return answer(self.told(readiness))
+        return answer(self.told(msgspec.structs.replace(readiness, status="not_ready")), 503, {"Retry-After": "1"})
+
+    def told(self, readiness: Readiness) -> Readiness:
+        """All of it to whoever has a key or asks from this machine; else what a load balancer needs."""
+        if self.trusted():
+            return readiness
+        parts = (readiness.store, readiness.broker, readiness.objects)
+        store, broker, objects = (Check(part.ready) for part in parts)
+        return Readiness(status=readiness.status, store=store, broker=broker, objects=objects, models={}, broken={})
+
+    def trusted(self) -> bool:
+        environ = request.environ
+        # What came through a proxy came from elsewhere, wherever the proxy stands.
+        forwarded = any(name in environ for name in ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_VIA"))
+        if is_loopback(environ.get("REMOTE_ADDR", "")) and not forwarded:
+            return True
+        try:
+            self.parts.authentication.grant(environ)
+        except PenstockError:
+            return False
+        return True
 
     def models(self, workers: list[WorkerStatus]) -> dict[str, Check]:
         found: dict[str, list[ModelStatus]] = {}
@@ -106,7 +127,8 @@ def routes(parts: Parts) -> list[Route]:
             summary="Whether broker, store, objects and every model are ready",
             description=(
                 "Every model means, of each, what its jobs go to that ask for no version. One that could not be loaded "
-                "keeps the farm unready and says why; one with a broken manifest is named, and nothing waits for it."
+                "keeps the farm unready and says why; one with a broken manifest is named, and nothing waits for it. "
+                "Reasons, and what there is of models, are told with a key, or on the gateway's own machine."
             ),
             answers={
                 200: Answer(description="Ready", content={"application/json": Readiness}),

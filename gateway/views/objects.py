@@ -21,7 +21,7 @@ from storage.objects import Stored
 from tasks.job_object import timestamp
 
 #: Bytes are shown as what they are to nobody: a browser must not run an upload as a page of this origin.
-SAFE = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
+SAFE = {"Content-Disposition": "attachment"}
 #: Bytes of JSON that ask for a URL.
 SMALL_BODY = 1024
 #: Seconds after the end of a URL's life in which an upload that began within it may end.

@@ -74,3 +74,10 @@ def test_child_sees_its_own_device_alone(device: str, expected: str) -> None:
 
 def test_child_of_a_worker_that_may_use_every_gpu_gets_its_number() -> None:
     assert child_environment("cuda:1", 1, {})["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_executor_does_not_get_what_opens_the_farm() -> None:
+    secrets = ("BROKER_URL", "REDIS_URL", "OBJECTS_URL", "SIGNING_KEY")
+    own = {f"PENSTOCK_{name}{end}": "x" for name in secrets for end in ("", "_FILE")} | {"PENSTOCK_LOG_LEVEL": "debug"}
+    made = child_environment("cpu:0", 1, own)
+    assert [name for name in made if name.startswith("PENSTOCK_")] == ["PENSTOCK_LOG_LEVEL"]
