@@ -80,10 +80,15 @@ class Hooks:
         return claim.token
 
     def finish(self, id: str = "job_1", *, status: Status = Status.SUCCEEDED, **more: Any) -> None:
-        token = self.start(id)
+        self.start(id)
+        self.commit(status, id, **more)
+
+    def commit(self, status: Status, id: str = "job_1", **more: Any) -> None:
+        """End a job that runs."""
         if status is Status.SUCCEEDED:
             more = {"outputs": b'{"y":0}'} | more
-        self.jobs.finish_all([Outcome(id=id, queue=self.job(id).queue, token=token, status=status, **more)])
+        job = self.job(id)
+        self.jobs.finish_all([Outcome(id=id, queue=job.queue, token=job.attempt, status=status, **more)])
 
     def expand(self) -> int:
         return self.expander.tick(limit=100)
