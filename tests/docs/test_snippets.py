@@ -20,7 +20,7 @@ from tests.farm.harness import Farm
 from tests.services.fixtures import unavailable
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_COMMAND = re.compile(r"(?:^|[\s(])penstock ([a-z]+)", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|[\s(])penstock ([a-z][a-z-]*)", re.MULTILINE)
 _TARGET = re.compile(r"(?:^|`)make ([a-z-]+)", re.MULTILINE)
 #: Seconds that a page's commands may take together.
 PATIENCE_S = 100
