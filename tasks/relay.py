@@ -64,6 +64,8 @@ class Relay:
                     self._erase(due, id)
                 elif kind == "replay":
                     self._replayer.step(due, id)
+                elif kind == "tidy":
+                    self._tidy(due, id)
                 elif kind == "doubt":
                     self._judge(due)
                 elif kind == "inputs":
@@ -88,6 +90,18 @@ class Relay:
             # Out of the set only after the broker has it: a crash publishes again, it never loses.
             if (next(answers) if got else None) is None:
                 self._jobs.settle(due)
+
+    def _tidy(self, due: Due, id: str) -> None:
+        """A job that was taken over has ended: what an attempt stored that never came to its commit is erased."""
+        job = self._jobs.get(id)
+        if job is not None and job.terminal and not job.erased:
+            stored = list(self._objects.keys(f"{job.tenant}/jobs/{id}/out/"))
+            # Retried meanwhile, it may have stored outputs since; its next end is looked at as well.
+            if stored and (now := self._jobs.get(id)) is not None and now.attempt == job.attempt and now.terminal:
+                for key in stored:
+                    if key != now.outputs_key:
+                        self._objects.delete(key)
+        self._jobs.settle(due)
 
     def _judge(self, due: Due) -> None:
         """A job was taken over: its worker has given a sign of life since, or is gone."""

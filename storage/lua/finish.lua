@@ -3,6 +3,8 @@
 -- ARGV now_ms, in MessagePack for each job {id, token, status, outputs key, compute_ms, failures to add},
 --      then the outputs or the error of each (JSON)
 -- Returns in MessagePack for each the status committed, or "stale" when another attempt holds the job
+-- When a job that was taken over is looked at for outputs of the attempts before, milliseconds from its end.
+local TIDY_MS = 5000
 local now = tonumber(ARGV[1])
 local function finish(key, one, text)
   local held = redis.call("HMGET", key, "status", "attempt", "cancel_requested", "result_ttl_s", "webhook")
@@ -24,6 +26,10 @@ local function finish(key, one, text)
   if one[6] ~= 0 then
     redis.call("HINCRBY", key, "failures", one[6])
     redis.call("HINCRBY", KEYS[4], "failures", one[6])
+  end
+  if token > 1 then
+    local odd = redis.call("HMGET", key, "losses", "interruptions")
+    if odd[1] or odd[2] then redis.call("ZADD", KEYS[2], now + TIDY_MS, "tidy:" .. one[1]) end
   end
   terminate(key, one[1], KEYS[1], KEYS[2], status, now, held[4], held[5], true, field, value, "compute_ms",
     string.format("%.3f", one[5]))

@@ -206,6 +206,22 @@ def test_nobody_is_said_to_be_gone_before_the_store_has_answered_for_a_while(
     assert counts(jobs) == (1, 0)
 
 
+def test_outputs_of_attempts_that_died_before_their_commit_are_erased(
+    relay: Relay, jobs: JobStore, clock: Clock, objects: Objects
+) -> None:
+    submit(jobs)
+    take_over(jobs, "w1/1")
+    token = take_over(jobs, "w2/1")
+    for name in ("in/0", "out/1-a", "out/2-b"):
+        objects.put(f"acme/jobs/job_1/{name}", [b"x"])
+    key = "acme/jobs/job_1/out/2-b"
+    jobs.finish_all(
+        [Outcome(id="job_1", queue=MESSAGE.queue, token=token, status=Status.SUCCEEDED, outputs_key=key)]
+    )
+    attend(relay, clock, 6)
+    assert sorted(objects.keys("acme/jobs/job_1/")) == ["acme/jobs/job_1/in/0", key]
+
+
 def test_worker_that_ended_as_it_should_is_no_loss(
     relay: Relay, jobs: JobStore, clock: Clock, workers: Workers
 ) -> None:
