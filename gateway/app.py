@@ -239,6 +239,9 @@ def from_settings(settings: Settings) -> Application:
         waiting=Waiting(client, jobs, slots=WAITERS, streams=max(1, settings.gateway_threads // 2)),
     )
     parts: Parts = app.extensions["penstock"]
+    # A store that is away is asked again with the first requests.
+    with suppress(StoreUnavailable):
+        parts.toll.look()
     parts.resolver.start()
     return app
 

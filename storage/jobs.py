@@ -474,8 +474,12 @@ class JobStore:
         ]
 
     def revive(self, held: Held) -> tuple[str, bytes] | None:
-        """Queue a job again whose worker died; its queue and message, or None when another holds it by now."""
-        call = Call("revive", (keys.job(held.id), keys.COUNTERS), (held.id, self.now_ms(), held.holder))
+        """Queue a job again whose worker died; its queue and message.
+
+        None when another holds it by now, or where it was canceled, and so has ended.
+        """
+        keys_ = (keys.job(held.id), keys.DUE, keys.DONE, keys.COUNTERS)
+        call = Call("revive", keys_, (held.id, self.now_ms(), held.holder))
         with store_errors():
             answer = self._scripts.run(call)
         return (answer[0].decode(), answer[1]) if answer else None

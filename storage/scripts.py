@@ -12,7 +12,7 @@ from storage.connection import Client
 
 FOLDER = Path(__file__).with_name("lua")
 #: Scripts that end a job, or undo its end, begin with the shared lines of terminal.lua.
-ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry", "fail"})
+ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry", "fail", "revive"})
 
 #: Keys, and beginnings of keys, that scripts use beside those they are given.
 NAMES = (

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -27,8 +28,10 @@ BEAT_S = 5.0
 
 
 def worker_name(pool: str) -> str:
-    """Unique: two workers of one name would shut each other out of the broker."""
-    return f"{pool}-{socket.gethostname()}-{os.getpid()}"
+    """Unique for ever: two workers of one name would shut each other out of the broker, and one that takes the jobs of
+    a dead one over must not be taken for it (in a container that starts again host and number are the same).
+    """
+    return f"{pool}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class Pool:

@@ -153,6 +153,19 @@ def test_id_without_a_record_waits_for_nothing(shop: Shop) -> None:
     assert shop.jobs.depths([MESSAGE.queue]) == [0]
 
 
+def test_canceled_job_whose_worker_is_gone_ends(shop: Shop) -> None:
+    shop.submit("job_1")
+    shop.claim("job_1", "w1/1")
+    job = shop.jobs.get("job_1")
+    assert job is not None
+    shop.jobs.cancel(job)
+    shop.later(round(ORPHAN_S * 1000) + 1)
+    shop.store.delete(MESSAGE.queue)
+    assert shop.reaper.reap() == 0
+    assert shop.status("job_1") is Status.CANCELED
+    assert shop.jobs.in_flight("acme") == 0
+
+
 def test_running_job_whose_worker_is_gone_and_whose_message_is_nowhere_runs_again(shop: Shop) -> None:
     shop.submit("job_1", "job_2")
     shop.workers.beat(WorkerStatus(name="w2", pool="cpu", started_ms=1, models=()), now_ms=shop.clock.ms)

@@ -215,9 +215,7 @@ def test_outputs_of_attempts_that_died_before_their_commit_are_erased(
     for name in ("in/0", "out/1-a", "out/2-b"):
         objects.put(f"acme/jobs/job_1/{name}", [b"x"])
     key = "acme/jobs/job_1/out/2-b"
-    jobs.finish_all(
-        [Outcome(id="job_1", queue=MESSAGE.queue, token=token, status=Status.SUCCEEDED, outputs_key=key)]
-    )
+    jobs.finish_all([Outcome(id="job_1", queue=MESSAGE.queue, token=token, status=Status.SUCCEEDED, outputs_key=key)])
     attend(relay, clock, 6)
     assert sorted(objects.keys("acme/jobs/job_1/")) == ["acme/jobs/job_1/in/0", key]
 
