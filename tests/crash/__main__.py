@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.crash.drill import Sent, at_rest, drill, prepare, repository
+from tests.crash.drill import drilling
 from tests.crash.points import POINTS
-from tests.farm.conftest import servers
+
+COLUMNS = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def main() -> int:
@@ -24,36 +25,29 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write what was counted as JSON")
     asked = parser.parse_args()
     steps = [step for step in POINTS if step.startswith(asked.only)]
-    kills, failures, sent = dict.fromkeys(steps, 0), list[str](), list[Sent]()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="penstock-") as name:
-        folder = Path(name) / "crash"
-        farm = servers(Path(name), repository(Path(name) / "models"))
+    kills, failures, began = dict.fromkeys(steps, 0), list[str](), time.monotonic()
+    jobs = 0
+    with tempfile.TemporaryDirectory(prefix="penstock-") as name, drilling(Path(name)) as drills:
         try:
-            prepare(farm, folder)
-            farm.start()
-            farm.wait_ready()
-            columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns) as progress:
+            with Progress(*COLUMNS) as progress:
                 task = progress.add_task("", total=len(steps) * asked.times)
                 for _ in range(asked.times):
                     for step in steps:
                         progress.update(task, description=step)
                         try:
-                            sent += drill(farm, folder, step)
+                            drills.run(step)
                             kills[step] += 1
                         except AssertionError as error:
                             failures.append(f"{step}: {error}")
                         progress.advance(task)
-            try:
-                at_rest(farm, sent)
-            except AssertionError as error:
-                failures.append(f"at rest: {error}")
+            if not failures:
+                drills.at_rest()
+        except AssertionError as error:
+            failures.append(f"at rest: {error}")
         except KeyboardInterrupt:
             print("stopped; what was counted so far:", file=sys.stderr)
-        finally:
-            farm.close()
-    counted = {"kills": kills, "jobs": len(sent), "failures": failures, "seconds": round(time.monotonic() - began)}
+        jobs = len(drills.sent)
+    counted = {"kills": kills, "jobs": jobs, "failures": failures, "seconds": round(time.monotonic() - began)}
     print(json.dumps(counted, indent=2))
     if asked.output:
         asked.output.write_text(json.dumps(counted, indent=2) + "\n")

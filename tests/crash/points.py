@@ -38,4 +38,11 @@ POINTS: dict[str, Point] = {
     "orchestrator-before-release": Point("orchestrator", "storage.jobs", "JobStore.release", "before"),
     "orchestrator-after-release": Point("orchestrator", "storage.jobs", "JobStore.release", "after"),
     "orchestrator-after-publish": Point("orchestrator", "tasks.publisher", "Publisher.publish", "after"),
+    # The orchestrator, from an end in the outbox to a webhook that was delivered.
+    "orchestrator-before-expand": Point("orchestrator", "storage.deliveries", "Deliveries.expand", "before"),
+    "orchestrator-after-expand": Point("orchestrator", "storage.deliveries", "Deliveries.expand", "after"),
+    "orchestrator-after-dispatch": Point("orchestrator", "storage.deliveries", "Deliveries.dispatch", "after"),
+    "orchestrator-after-take": Point("orchestrator", "storage.deliveries", "Deliveries.take", "after"),
+    "orchestrator-after-post": Point("orchestrator", "tasks.webhooks.sending", "post", "after"),
+    "orchestrator-after-attempted": Point("orchestrator", "storage.deliveries", "Deliveries.attempted", "after"),
 }
