@@ -132,10 +132,12 @@ class Relay:
 
     def _erase(self, due: Due, id: str) -> None:
         job = self._jobs.get(id)
+        remains = without_inputs(job.message) if job and job.hooks else b""
         # The record first: a client that retries the job at this moment keeps its inputs, or is told that it is gone.
-        if job is not None and self._jobs.erase(job, reason="expired", remains=without_inputs(job.message)) != "kept":
+        if job is not None and self._jobs.erase(job, reason="expired", remains=remains) != "kept":
             self._objects.delete_prefix(f"{job.tenant}/jobs/{id}/")
-            self._deliveries.forget(id)
+            if job.events:
+                self._deliveries.forget(id)
         self._jobs.settle(due)
 
 
