@@ -19,6 +19,10 @@ CONNECT_S = 2.0
 WRITE_S = 3
 
 
+class Blocked(Exception):
+    """The broker takes no messages for now: it is short of memory or disk."""
+
+
 class Link(Protocol):
     """Whatever a transport raises comes out of every method: the connection is of no use then."""
 
@@ -35,7 +39,7 @@ class Link(Protocol):
         """Readable when confirms have come."""
 
     def take_confirms(self) -> None:
-        """Settle what the broker has confirmed so far; does not wait."""
+        """Settle what the broker has confirmed so far; does not wait. Raises Blocked where it takes no more."""
 
     def close(self) -> None: ...
 
@@ -55,6 +59,9 @@ class AmqpLink:
         self.unconfirmed: dict[int, Ticket] = {}
         #: What messages to a queue begin with.
         self._methods: dict[str, bytes] = {}
+        #: Said by the broker under an alarm, to whoever publishes then (connection.blocked, RabbitMQ's extension).
+        self._blocked = False
+        channel.connection.on_blocked = self._on_blocked
         channel.confirm_select()
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
@@ -90,6 +97,11 @@ class AmqpLink:
             # With TLS it takes one frame, and what was read beyond that makes no socket readable.
             while not self._in_one_piece:
                 self._connection.drain_events(timeout=0)
+        if self._blocked:
+            raise Blocked("it is under an alarm: short of memory or disk")
+
+    def _on_blocked(self, _reason: str) -> None:
+        self._blocked = True
 
     def _settle(self, tag: int, multiple: bool, error: Exception | None) -> None:
         for one in list(takewhile(lambda one: one <= tag, self.unconfirmed)) if multiple else [tag]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from kombu.exceptions import KombuError
 
 from errors import BrokerUnavailable
-from tasks.link import Link, connection_to, link
+from tasks.link import Blocked, Link, connection_to, link
 from tasks.ticket import Outgoing, Ticket, away
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,8 @@ class Publisher:
         lost = dict.fromkeys([*self._unconfirmed.values(), *batch])
         log.warning("publishing failed", extra={"reason": repr(error), "waiting": len(lost)})
         self._drop_link()
-        give_up(lost, error)
+        # Under an alarm there is nothing to wait for that a client could not wait for better.
+        give_up(lost, error, all_=isinstance(error, Blocked))
         with self._guard:
             left = [ticket for ticket in lost if not ticket.done]
             self._waiting = left + self._waiting
@@ -190,9 +191,10 @@ def _outcome(ticket: Ticket) -> Exception | None:
     return None
 
 
-def give_up(batch: Iterable[Ticket], error: Exception) -> None:
-    """Settle those whose deadline has passed."""
+def give_up(batch: Iterable[Ticket], error: Exception, *, all_: bool) -> None:
+    """Settle those whose deadline has passed, or all of them."""
     now = time.monotonic()
     for ticket in batch:
-        if not ticket.done and now >= ticket.deadline - PAUSE_S:
-            ticket.settle(away(f"the broker cannot be reached: {error}"))
+        if not ticket.done and (all_ or now >= ticket.deadline - PAUSE_S):
+            word = "takes no messages" if all_ else "cannot be reached"
+            ticket.settle(away(f"the broker {word}: {error}"))

@@ -13,6 +13,7 @@ from tasks.message import new_id
 from tasks.publisher import Publisher
 from tasks.ticket import Outgoing
 from tasks.topology import DEAD_QUEUE, depth, lane_queue
+from tests.chaos.servers import control
 from tests.services.fixtures import require_servers
 from tests.services.rabbitmq import RabbitMQ, rabbitmq_service
 
@@ -118,6 +119,22 @@ def test_broker_that_is_away_is_an_error_within_the_deadline_and_is_found_again(
     assert isinstance(error, BrokerUnavailable)
     assert time.monotonic() - began < 3
     rabbitmq.start()
+    assert publish_once_it_is_back(publisher) is None
+    publisher.close()
+
+
+def test_broker_under_a_memory_alarm_is_an_error_at_once_and_is_found_again(rabbitmq: RabbitMQ) -> None:
+    publisher = Publisher(rabbitmq.url, deadline_s=30, queues=lambda: [LANE])
+    assert publish_once_it_is_back(publisher) is None
+    control(rabbitmq, "set_vm_memory_high_watermark", "0.00001")
+    began = time.monotonic()
+    errors = [publisher.publish(outgoing(1))[0] for _ in range(3)]
+    assert time.monotonic() - began < 15
+    control(rabbitmq, "set_vm_memory_high_watermark", "0.4")
+    for error in errors:
+        assert isinstance(error, BrokerUnavailable)
+        assert "short of memory or disk" in error.detail
+        assert error.retry_after_s
     assert publish_once_it_is_back(publisher) is None
     publisher.close()
 
