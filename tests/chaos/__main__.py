@@ -5,9 +5,11 @@ python -m tests.chaos --way embedded --seeds 1          one Valkey as store and 
 """
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
@@ -18,11 +20,20 @@ from tests.chaos.run import run_seed
 from tests.services.install import missing_sentence
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends as Ctrl-C does, and leaves nothing behind."""
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     if options.way is not Way.EMBEDDED and (sentence := missing_sentence()):
         print(sentence, file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, terminate)
     results: list[Result] = []
     try:
         for seed in options.seeds:

@@ -102,10 +102,13 @@ class Runner:
         began = time.monotonic()
         heal = fault.inject(self.farm, self._draw)
         lasts = self._draw.uniform(*fault.lasts_s)
-        while time.monotonic() < began + lasts:
-            self._supervise(but=name)
-            time.sleep(LOOK_S)
-        heal()
+        try:
+            while time.monotonic() < began + lasts:
+                self._supervise()
+                time.sleep(LOOK_S)
+        finally:
+            # Also when somebody ends the run: clients bring to an end what they have begun.
+            heal()
         healed = time.monotonic()
         recovered = self._recovered(healed)
         self._healed.append(healed)
@@ -140,7 +143,7 @@ class Runner:
             time.sleep(LOOK_S)
         return None
 
-    def _supervise(self, but: str = "") -> None:
+    def _supervise(self) -> None:
         """A process that ended by itself is started again, as supervisord does; and that it ended is told."""
         for name in PROCESSES:
             process = self.farm.processes.get(name)
