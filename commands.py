@@ -93,10 +93,16 @@ def orchestrator(settings: Settings) -> None:
 
 
 @operator.command()
+@click.option("--acl", is_flag=True, help="Declare nothing: print what each process may do at RabbitMQ and Redis.")
 @as_json
 @with_settings("topology")
-def topology(settings: Settings, json_: bool) -> None:
+def topology(settings: Settings, acl: bool, json_: bool) -> None:
     """Declare the broker's exchanges and queues for every model of the repository."""
+    if acl:
+        from tasks import permissions
+
+        click.echo(json.dumps(permissions.as_data(), indent=2) if json_ else permissions.as_text())
+        return
     from kombu import Connection
 
     from errors import BrokerUnavailable

@@ -62,6 +62,11 @@ def idempotency(tenant: str, digest: str) -> str:
     return PREFIX + "idem:" + tenant + ":" + digest
 
 
+def lock(name: str) -> str:
+    """Held by the one orchestrator that does what no two should do at once."""
+    return PREFIX + "lock:" + name
+
+
 def bucket(tenant: str) -> str:
     """Hash of what is left of a tenant's rates."""
     return PREFIX + "bucket:" + tenant

@@ -21,6 +21,8 @@ from tasks.strangers import CONSUMER
 WORKER_QUEUE = "penstock.worker"
 ORCHESTRATOR_QUEUE = "penstock.orchestrator"
 WEBHOOK_QUEUE = "penstock.webhooks"
+#: What Celery binds its queues to. Nothing is published there: a task goes to its queue by the exchange without a name.
+CELERY_EXCHANGE = "penstock.celery"
 #: Embedded: seconds after which a message of a worker that died is delivered again. A worker that lives keeps its
 #: messages by renewing them (workers/lane.py), so this need not exceed the longest job.
 VISIBILITY_TIMEOUT_S = 10
@@ -71,7 +73,10 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_heartbeat=HEARTBEAT_S,
-        task_queues=[Queue(name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)],
+        task_queues=[
+            Queue(name, routing_key=name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)
+        ],
+        task_default_exchange=CELERY_EXCHANGE,
         task_default_queue=ORCHESTRATOR_QUEUE,
         task_create_missing_queues=False,
         accept_content=["json"],

@@ -24,7 +24,7 @@ class Ticking(ABC):
 
     def __init__(self, name: str, client: "redis.Redis") -> None:
         self._name = name
-        self._lock = client.lock(keys.PREFIX + name, timeout=LOCK_S, blocking=False, thread_local=False)
+        self._lock = client.lock(keys.lock(name), timeout=LOCK_S, blocking=False, thread_local=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-{uuid.uuid4().hex[:6]}", daemon=True)
 
