@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev models demo run test test-fast check bench chaos docs lock clean
+.PHONY: help install dev models demo run test test-fast check audit bench chaos docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,15 @@ check: $(VENV)/.dev ## Lint, formatting, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
+
+# Where known vulnerabilities are asked for: `pypi` or `osv`.
+ADVISORIES ?= pypi
+
+audit: $(VENV)/.dev ## Look for unsafe code, and for known vulnerabilities in what is pinned (asks PyPI)
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -s $(ADVISORIES) -r requirements.lock || \
+		{ echo "make audit: a pinned version has a known vulnerability (above), or $(ADVISORIES) could not be asked for all of them"; \
+		echo "(a mirror of PyPI has no advisories; ADVISORIES=osv asks osv.dev): nothing is known to be safe"; exit 1; }
 
 bench: $(VENV)/.dev models ## Measure models in process, the farm, and a plain Celery + Flask app (15 minutes)
 	@$(BIN)/python -m tests.services.install

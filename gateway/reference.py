@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-STYLE = """
+STYLE = Markup("""
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #0a6; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 code { font: 0.9em ui-monospace, monospace; background: var(--soft); padding: 0 0.2em; border-radius: 3px; }
@@ -16,7 +16,7 @@ table { border-collapse: collapse; width: 100%; margin: 0.5rem 0; }
 td, th { border-top: 1px solid var(--line); padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
 th { font-weight: 500; font-size: 0.85em; opacity: 0.7; } td:first-child { white-space: nowrap; }
 nav a { margin-right: 1rem; }
-"""
+""")
 _CODE = re.compile(r"`([^`]+)`")
 _REF = "#/components/schemas/"
 
@@ -33,7 +33,7 @@ def page(document: Mapping[str, Any]) -> str:
         '<h2 id="types">Types</h2>{types}</html>'
     ).format(
         title=info["title"],
-        style=Markup(STYLE),
+        style=STYLE,
         text=prose(info["description"]),
         links=joined(links),
         sections=joined([section(tag, document) for tag in document["tags"]]),
@@ -124,7 +124,8 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Markup:
 
 def prose(text: str) -> Markup:
     """Text with `code` in it."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+    pieces = _CODE.split(str(text))
+    return joined([Markup("<code>{}</code>").format(one) if odd % 2 else escape(one) for odd, one in enumerate(pieces)])
 
 
 def joined(parts: list[Markup]) -> Markup:

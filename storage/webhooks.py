@@ -24,7 +24,7 @@ DEFAULT = "default"
 #: Endpoints of one tenant.
 MOST = 20
 #: Standard Webhooks: a secret has 24 to 64 random bytes, and is written in base64 behind this.
-SECRET_PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # nosec B105 # how secrets begin
 SECRET_BYTES = 32
 #: How long an old secret keeps signing beside a new one where nothing else is said, and at most, seconds.
 OVERLAP_S, LONGEST_OVERLAP_S = 24 * 3600, 30 * 24 * 3600

@@ -84,7 +84,7 @@ class Committer:
     ) -> None:
         now = wall_ms()
         decisions = [
-            decide(message, claim, result, compute_ms=compute_ms, now_ms=now, jitter=random.random())
+            decide(message, claim, result, compute_ms=compute_ms, now_ms=now, jitter=random.random())  # nosec B311 # no secret
             for (message, claim), result in zip(messages, results, strict=True)
         ]
         outcomes = [one for one in decisions if isinstance(one, Outcome)]

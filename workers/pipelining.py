@@ -116,7 +116,8 @@ class PipelineServing(Serving):
 
     def _work(self, executor: Executor, claimer: Claimer) -> None:
         """Work on jobs until the worker stops or the process is gone."""
-        assert isinstance(executor, PipelineExecutor)
+        if not isinstance(executor, PipelineExecutor):
+            raise TypeError(f"a pipeline is run by its own process, not by {type(executor).__name__}")
         name = f"{self.entry.manifest.name}-listener"
         threading.Thread(target=self._listen, args=(executor,), name=name, daemon=True).start()
         while not self._stopping.is_set():
@@ -358,7 +359,8 @@ def version_of(version: str | int | None) -> str:
 
 def claim_of(delivery: Delivery) -> Claim:
     """Of a job under way."""
-    assert delivery.claim is not None
+    if delivery.claim is None:
+        raise RuntimeError(f"job {delivery.id} is under way and was not claimed")
     return delivery.claim
 
 

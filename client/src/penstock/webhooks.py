@@ -24,7 +24,7 @@ from penstock.job import known
 if TYPE_CHECKING:
     from penstock.transport import Transport
 
-SECRET_PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # nosec B105 # how secrets begin
 #: How far a webhook's time may be from now, seconds: an older one may be a recording.
 TOLERANCE_S = 300.0
 MOMENTS = (
