@@ -487,7 +487,7 @@ class JobStore:
     def judge(self, due: Due) -> str:
         """What a takeover was that the due set asks about: "interrupted", "lost", or "settled" long ago."""
         id, _attempt, alone, worker = due.member.partition(":")[2].split("/", 3)
-        call = Call("judge", (keys.job(id), keys.DUE, keys.COUNTERS, keys.worker(worker)), (due.member, alone))
+        call = Call("judge", (keys.job(id), keys.DUE, keys.COUNTERS), (due.member, alone, worker))
         with store_errors():
             answer: bytes = self._scripts.run(call)
         return answer.decode()

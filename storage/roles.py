@@ -15,7 +15,8 @@ from storage import keys
 #: everything that Redis itself calls dangerous.
 COMMANDS = (
     "-@all", "+@connection", "+@hash", "+@sortedset", "+@set", "+@list", "+@string", "+@keyspace", "+@transaction",
-    "+@pubsub", "+evalsha", "+script|load", "-@dangerous", "-@blocking", "-scan", "-randomkey", "-dbsize", "-pubsub",
+    "+@pubsub", "+evalsha", "+script|load", "+time", "-@dangerous", "-@blocking", "-scan", "-randomkey", "-dbsize",
+    "-pubsub",
 )  # fmt: skip
 READING = ("-@all", "+@connection", "+@read", "-@dangerous", "-scan", "-randomkey", "-dbsize", "+info")
 

@@ -1,9 +1,9 @@
 -- judge: a job was taken over from a worker that seemed to be alive; now it is seen whether it was.
--- KEYS job, due, counters, the worker's sign of life
--- ARGV member of the due set, "1" where the job ran alone
+-- KEYS job, due, counters
+-- ARGV member of the due set, "1" where the job ran alone, the worker
 -- Returns "interrupted", "lost", or "settled" when that was known before
 if redis.call("ZREM", KEYS[2], ARGV[1]) == 0 then return "settled" end
-local lost = redis.call("EXISTS", KEYS[4]) == 0
+local lost = redis.call("EXISTS", WORKER .. ARGV[3]) == 0
 redis.call("HINCRBY", KEYS[3], lost and "worker_losses" or "interruptions", 1)
 if not lost then return "interrupted" end
 -- One that was erased, or retried since, has nothing to correct.
