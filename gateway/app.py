@@ -168,7 +168,7 @@ def all_routes(parts: Parts) -> list[Route]:
 def watch_requests(app: Flask, table: list[Route], parts: Parts) -> None:
     """Give every request an id and a tenant, hold it to the tenant's quota, and count and time it."""
     authentication, tally, toll = parts.authentication, parts.tally, parts.toll
-    needs = {route.name: route.needs for route in table}
+    needs = {route.name: route.scope for route in table}
     clock = time.perf_counter
 
     @app.before_request

@@ -138,7 +138,7 @@ class Front:
     async def reply(self, route: Route, variables: dict[str, str], asked: Asked) -> Reply:
         environ = asked.environ
         try:
-            if (scope := route.needs) is not None:
+            if (scope := route.scope) is not None:
                 asked.tenant = self._parts.authentication.allowed(environ, scope).tenant
                 if self._parts.toll.of(asked.tenant).rated:
                     await self._parts.toll.enter(asked.tenant, environ)

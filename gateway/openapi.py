@@ -112,7 +112,7 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         "operationId": route.name,
         "tags": [route.tag],
         "summary": route.summary,
-        "security": [] if route.needs is None else [{"key": [route.needs]}],
+        "security": [] if route.scope is None else [{"key": [route.scope]}],
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
               for name in _PATH_PARAMETER.findall(route.path)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from storage.access import Scope
 
@@ -55,15 +55,12 @@ class Route:
     errors: tuple[str, ...] = ()
     #: True where no API key is asked for.
     public: bool = False
-    #: What the caller's key must be allowed to do; empty: `read` for a GET, else `submit`.
-    scope: Scope | Literal[""] = ""
-    admin: bool = False
+    #: What the caller's key must be allowed to do; None only where no key is asked for.
+    scope: Scope | None = None
     #: True where the view computes for less than a millisecond and waits as a coroutine: it runs on the event loop.
     quick: bool = False
 
-    @property
-    def needs(self) -> Scope | None:
-        """The scope that a caller's key must have; None where no key is asked for."""
-        if self.public:
-            return None
-        return "admin" if self.admin else self.scope or ("read" if self.method == "GET" else "submit")
+    def __post_init__(self) -> None:
+        # A route that is forgotten must not be open, nor one that says both.
+        if self.public is (self.scope is not None):
+            raise ValueError(f"route {self.name} is either public or has a scope")

@@ -107,6 +107,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="POST", path="/v1/jobs:batch", view=views.submit, name="submitJobs", tag="jobs",
+            scope="submit",
             summary=f"Submit up to {MAX_JOBS} jobs",
             description="One bad submission never refuses the rest. Pointers in errors are relative to the submission.",
             parameters=(Parameter(name="Idempotency-Key", where="header", description="stands for the whole body"),),

@@ -310,6 +310,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/dead-letters", view=views.page, name="listDeadLetters", tag="dead letters",
+            scope="read",
             summary="Your failed jobs, the last one first",
             description="`metadata.<key>=<value>` keeps jobs whose metadata has that value; several may be given.",
             parameters=(
@@ -329,6 +330,7 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="POST", path="/v1/dead-letters:replay", view=views.replay, name="replayDeadLetters",
+            scope="submit",
             tag="dead letters", summary="Send dead letters back to the queue",
             description=(
                 "Each runs again under its id, oldest first, at `rate` jobs a second. What fails after this call is "
@@ -343,11 +345,13 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="GET", path="/v1/replays/<id>", view=views.show, name="getReplay", tag="dead letters",
+            scope="read",
             summary="How far a replay is", answers={200: Answer(description="The replay", content=one)},
             errors=("not_found",),
         ),
         Route(
             method="POST", path="/v1/replays/<id>/cancel", view=views.cancel, name="cancelReplay", tag="dead letters",
+            scope="submit",
             summary="End a replay", description="What is queued again stays queued.",
             answers={200: Answer(description="The replay as it is now", content=one)}, errors=("not_found",),
         ),

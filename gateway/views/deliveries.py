@@ -128,12 +128,14 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/jobs/<id>/deliveries", view=views.all, name="listDeliveries", tag="webhooks",
+            scope="read",
             summary="What became of a job's webhooks, each attempt",
             answers={200: Answer(description="The deliveries, oldest first", content=listed)},
             errors=("not_found", "result_expired"),
         ),
         Route(
             method="POST", path="/v1/jobs/<id>/redeliver", view=views.redeliver, name="redeliver", tag="webhooks",
+            scope="submit",
             summary="Send a job's webhooks again, under their ids",
             body=Body(content={"application/json": Redelivery}, required=False),
             answers={202: Answer(description="They are on their way", content=listed)},

@@ -67,6 +67,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/jobs/<id>/events", view=views.events, name="jobEvents", tag="jobs",
+            scope="read",
             summary="A job's life as server-sent events",
             description=(
                 "Each event is named `job` and carries the job; the first is the job as it is, the last its end. A "

@@ -145,6 +145,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="POST", path="/v1/jobs", view=views.submit, name="submitJob", tag="jobs", quick=True,
+            scope="submit",
             summary="Submit a job",
             description=(
                 "Accepted means: the store has its record and the broker has confirmed its message. As a form, each "
@@ -172,6 +173,7 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="GET", path="/v1/jobs/<id>", view=views.get, name="getJob", tag="jobs", quick=True,
+            scope="read",
             summary="A job",
             parameters=(
                 Parameter(

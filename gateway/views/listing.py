@@ -118,6 +118,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/jobs", view=views.page, name="listJobs", tag="jobs",
+            scope="read",
             summary="Your jobs, newest first",
             description="`metadata.<key>=<value>` keeps jobs whose metadata has that value; several may be given.",
             parameters=(

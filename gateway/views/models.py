@@ -263,15 +263,18 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/models", view=views.all, name="listModels", tag="models",
+            scope="read",
             summary="What the farm can run",
             answers={200: Answer(description="Every model", content={"application/json": listed})},
         ),
         Route(
             method="GET", path="/v1/models/<name>", view=views.get, name="getModel", tag="models",
+            scope="read",
             summary="A model, with its versions, labels and traffic", answers=one, errors=("unknown_model",),
         ),
         Route(
             method="GET", path="/v1/models/<name>/versions/<version>", view=views.get, name="getModelVersion",
+            scope="read",
             tag="models", summary="A model in one version", answers=one, errors=("unknown_model",),
         ),
     ]  # fmt: skip

@@ -182,11 +182,13 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="POST", path="/v1/objects", view=views.upload, name="uploadObject", tag="objects",
+            scope="submit",
             summary="Upload bytes, as the body or as a form's file",
             body=body, answers={201: Answer(description="Stored", content=uploaded)}, errors=refused,
         ),
         Route(
             method="POST", path="/v1/objects:presign", view=views.presign, name="presignObject", tag="objects",
+            scope="submit",
             summary="A URL to PUT bytes to, without a key",
             description=(
                 "For one object, one PUT and 15 minutes; with `bytes`, for a body of just that length. What turns out "
@@ -201,6 +203,7 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="GET", path="/v1/objects/<id>", view=views.get, name="getObject", tag="objects",
+            scope="read",
             summary="An upload's bytes", answers=sent, errors=("not_found", "objects_unavailable"),
         ),
         Route(

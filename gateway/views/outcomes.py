@@ -99,6 +99,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/jobs/<id>/result", view=views.result, name="getResult", tag="jobs",
+            scope="read",
             summary="A job's outputs",
             description="A failed job is answered with its own problem document, under its status.",
             answers={
@@ -109,6 +110,7 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="POST", path="/v1/jobs/<id>/cancel", view=views.cancel, name="cancelJob", tag="jobs",
+            scope="submit",
             summary="Cancel a job",
             description="A queued job is canceled at once, a running one before its next batch; an ended one stays.",
             answers={200: Answer(description="The job as it is now", content=_JOB)},
@@ -116,12 +118,14 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="POST", path="/v1/jobs/<id>/retry", view=views.retry, name="retryJob", tag="jobs",
+            scope="submit",
             summary="Run a failed, canceled or expired job again",
             answers={202: Answer(description="Queued again, under the same id", content=_JOB)},
             errors=("not_found", "already_terminal", "result_expired", "quota_exceeded"),
         ),
         Route(
             method="DELETE", path="/v1/jobs/<id>", view=views.delete, name="deleteJob", tag="jobs",
+            scope="submit",
             summary="Erase a job's inputs and outputs",
             description="A job that has not ended is canceled. Asking for it afterwards is answered with 410.",
             answers={204: Answer(description="Erased")},

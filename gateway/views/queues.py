@@ -144,6 +144,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/queues", view=QueueViews(parts).page, name="listQueues", tag="operations",
+            scope="read",
             summary="What waits, model by model, and how long it will take",
             answers={200: Answer(description="The queues", content={"application/json": QueueList})},
         )

@@ -66,7 +66,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="GET", path="/v1/refused-messages", view=views.page, name="listRefusedMessages",
-            tag="dead letters", admin=True,
+            tag="dead letters", scope="admin",
             summary="What was pushed to the broker and is no job",
             description=f"The newest {KEPT} are kept; `penstock_refused_messages_total` counts all.",
             parameters=(

@@ -214,6 +214,7 @@ def routes(parts: Parts) -> list[Route]:
     return [
         Route(
             method="POST", path="/v1/webhooks", view=views.create, name="createWebhook", tag="webhooks",
+            scope="submit",
             summary="Report every job of the tenant to a URL",
             description="The answer holds the secret that signs the reports; it is not shown again.",
             body=Body(content={"application/json": EndpointWish}),
@@ -227,26 +228,31 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="GET", path="/v1/webhooks", view=views.all, name="listWebhooks", tag="webhooks",
+            scope="read",
             summary="The tenant's webhook endpoints",
             answers={200: Answer(description="All of them, oldest first", content={"application/json": EndpointList})},
         ),
         Route(
             method="GET", path=path, view=views.get, name="getWebhook", tag="webhooks",
+            scope="read",
             summary="A webhook endpoint", answers=one, errors=("not_found",),
         ),
         Route(
             method="PATCH", path=path, view=views.change, name="changeWebhook", tag="webhooks",
+            scope="submit",
             summary="Change a webhook endpoint", body=Body(content={"application/json": EndpointChange}),
             answers=one, errors=("not_found", *wrong),
         ),
         Route(
             method="DELETE", path=path, view=views.remove, name="deleteWebhook", tag="webhooks",
+            scope="submit",
             summary="Remove a webhook endpoint",
             description="What was on its way there is not sent any more.",
             answers={204: Answer(description="Removed")}, errors=("not_found",),
         ),
         Route(
             method="POST", path=path + "/rotate", view=views.rotate, name="rotateWebhook", tag="webhooks",
+            scope="submit",
             summary="Give a webhook endpoint a new secret",
             description=(
                 "Until the overlap is over, both secrets sign. The id `default` stands for the tenant's own secret, "
@@ -262,22 +268,26 @@ def routes(parts: Parts) -> list[Route]:
         ),
         Route(
             method="POST", path=path + "/enable", view=views.enable, name="enableWebhook", tag="webhooks",
+            scope="submit",
             summary="Report jobs to an endpoint again", answers=one, errors=("not_found",),
         ),
         Route(
             method="POST", path=path + "/disable", view=views.disable, name="disableWebhook", tag="webhooks",
+            scope="submit",
             summary="Report no job to an endpoint until it is enabled",
             description="What was on its way there is not sent any more; it can be redelivered later.",
             answers=one, errors=("not_found",),
         ),
         Route(
             method="POST", path=path + "/test", view=views.test, name="testWebhook", tag="webhooks",
+            scope="submit",
             summary="Send a `ping` to an endpoint",
             answers={202: Answer(description="It is on its way; what came of it is listed", content=waiting)},
             errors=("not_found", "invalid_input"),
         ),
         Route(
             method="GET", path=path + "/deliveries", view=views.deliveries, name="listWebhookDeliveries",
+            scope="read",
             tag="webhooks", summary="What is on its way to an endpoint, and the pings sent there",
             answers={200: Answer(description="100 at most of what is on its way", content=waiting)},
             errors=("not_found",),

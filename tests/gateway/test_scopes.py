@@ -36,14 +36,14 @@ def test_every_route_takes_the_keys_that_have_its_scope_and_no_other(open_gate: 
     for route in all_routes(open_gate.parts):
         for scope, key in keys.items():
             answer = ask(open_gate, route, bearer(key))
-            if route.needs in (None, scope):
+            if route.scope in (None, scope):
                 assert answer.status_code != 401
                 # A view may ask for a second one: whoever names a webhook is told of every job.
                 assert f'scope="{scope}"' not in answer.headers.get("WWW-Authenticate", ""), (route.name, scope)
             else:
                 assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (route.name, scope)
-                assert f"the scope {route.needs!r}" in answer.json["detail"]
-                assert f'scope="{route.needs}"' in answer.headers["WWW-Authenticate"]
+                assert f"the scope {route.scope!r}" in answer.json["detail"]
+                assert f'scope="{route.scope}"' in answer.headers["WWW-Authenticate"]
 
 
 def test_every_route_without_a_key_is_401_unless_it_is_public(open_gate: Gate) -> None:
@@ -61,7 +61,7 @@ def test_quick_routes_obey_scopes_too(open_gate: Gate) -> None:
     front = Front(open_gate.app, all_routes(open_gate.parts), threads=1, at_end=lambda: None)
     key = open_gate.parts.access.create("acme", scopes=["read"])
     for route in all_routes(open_gate.parts):
-        if route.quick and route.needs == "submit":
+        if route.quick and route.scope == "submit":
             environ = {"PATH_INFO": route.path, "HTTP_AUTHORIZATION": f"Bearer {key}"}
             reply = asyncio.run(front.reply(route, {}, Asked(environ)))
             assert (reply.status, b"'submit'" in reply.body) == (403, True)
