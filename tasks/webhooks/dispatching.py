@@ -11,6 +11,7 @@ import redis
 from celery import Celery
 from kombu import Connection
 
+from errors import StoreUnavailable
 from storage.deliveries import Deliveries
 from tasks.ticking import Ticking
 from tasks.webhooks.delivering import Deliverer
@@ -71,6 +72,10 @@ def register(app: Celery, deliverer: Deliverer) -> Any:
     """Make the task known to this process's Celery."""
 
     def send(target: str) -> None:
-        deliverer.drain(target)
+        try:
+            deliverer.drain(target)
+        except StoreUnavailable as error:
+            # What was leased is sent again, under its id, once the lease is over.
+            log.warning("webhooks wait for the store", extra={"target": target, "reason": error.detail})
 
     return app.task(send, name=TASK, ignore_result=True)

@@ -54,9 +54,11 @@ def test_every_kind_of_end_is_told(hooks: Hooks) -> None:
     token = hooks.start("job_4")
     hooks.jobs.cancel(hooks.job("job_4"))
     hooks.jobs.requeue_all([Return(id="job_4", queue=hooks.job("job_4").queue, token=token)])
+    hooks.submit("job_5")
+    hooks.jobs.fail(hooks.job("job_5"), b'{"code":"attempts_exhausted"}')
     hooks.work()
     assert {one.json["data"]["id"]: one.json["data"]["status"] for one in hooks.sent} == {
-        "job_1": "failed", "job_2": "canceled", "job_3": "expired", "job_4": "canceled",
+        "job_1": "failed", "job_2": "canceled", "job_3": "expired", "job_4": "canceled", "job_5": "failed",
     }  # fmt: skip
 
 
