@@ -16,11 +16,11 @@ from kombu import Queue
 from settings import Settings
 from tasks.strangers import CONSUMER
 
-#: Celery's own queues. Classic: nothing that matters lies in them, and a quorum queue would make Celery declare
-#: its 28 delay queues.
-WORKER_QUEUE = "penstock.worker"
-ORCHESTRATOR_QUEUE = "penstock.orchestrator"
-WEBHOOK_QUEUE = "penstock.webhooks"
+#: Celery's own queues. Nothing that matters lies in them, but a process without them ends: quorum queues, since a
+#: classic one is gone with its node, and the workers of a whole cluster with it.
+WORKER_QUEUE = "penstock.tasks.worker"
+ORCHESTRATOR_QUEUE = "penstock.tasks.orchestrator"
+WEBHOOK_QUEUE = "penstock.tasks.webhooks"
 #: What Celery binds its queues to. Nothing is published there: a task goes to its queue by the exchange without a name.
 CELERY_EXCHANGE = "penstock.celery"
 #: Embedded: seconds after which a message of a worker that died is delivered again. A worker that lives keeps its
@@ -74,7 +74,8 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         broker_heartbeat=HEARTBEAT_S,
         task_queues=[
-            Queue(name, routing_key=name, durable=True) for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)
+            Queue(name, routing_key=name, durable=True, queue_arguments={"x-queue-type": "quorum"})
+            for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)
         ],
         task_default_exchange=CELERY_EXCHANGE,
         task_default_queue=ORCHESTRATOR_QUEUE,

@@ -15,6 +15,7 @@ import redis
 from storage import keys, roles
 from storage.access import Access
 from tasks import permissions
+from tasks.app import WEBHOOK_QUEUE
 from tasks.permissions import BROKER
 from tests.farm.harness import ROOT, Farm
 from tests.farm.repository import build
@@ -229,15 +230,15 @@ class TestUnderTheACL:
             ("producer", lambda channel: channel.queue_purge("cpu.echo.1.normal")),
             ("producer", lambda channel: channel.queue_delete("cpu.echo.1.normal")),
             ("producer", lambda channel: channel.queue_declare("mine")),
-            ("producer", lambda channel: publish(channel, "", "penstock.webhooks")),
+            ("producer", lambda channel: publish(channel, "", WEBHOOK_QUEUE)),
             ("producer", lambda channel: publish(channel, "", "cpu.echo.1.normal")),
             ("producer", lambda channel: publish(channel, "penstock.dead", "")),
             ("producer", lambda channel: publish(channel, "penstock.jobs", "elsewhere")),
-            ("worker", lambda channel: channel.basic_get("penstock.webhooks")),
-            ("worker", lambda channel: publish(channel, "", "penstock.webhooks")),
+            ("worker", lambda channel: channel.basic_get(WEBHOOK_QUEUE)),
+            ("worker", lambda channel: publish(channel, "", WEBHOOK_QUEUE)),
             ("worker", lambda channel: publish(channel, "penstock.jobs", "cpu.echo.1.normal")),
-            ("gateway", lambda channel: publish(channel, "", "penstock.webhooks")),
-            ("gateway", lambda channel: channel.queue_declare("penstock.webhooks")),
+            ("gateway", lambda channel: publish(channel, "", WEBHOOK_QUEUE)),
+            ("gateway", lambda channel: channel.queue_declare(WEBHOOK_QUEUE)),
             ("orchestrator", lambda channel: channel.basic_get("cpu.echo.1.normal")),
             ("orchestrator", lambda channel: channel.queue_delete("cpu.echo.1.normal")),
             ("monitor", lambda channel: channel.basic_get("cpu.echo.1.normal")),
