@@ -9,7 +9,7 @@ from tests.chaos.history import Intent, Sort
 #: Share of poisonous jobs among those of the model `poison`.
 POISON = 0.01
 #: How often each model is asked.
-SHARES = {"quick": 78, "slow": 8, "poison": 8, "moody": 6}
+SHARES = {"quick": 81, "slow": 8, "poison": 5, "moody": 6}
 #: Share of submissions that want to be called back.
 WEBHOOKS = 0.15
 LANES = ("high", "normal", "normal", "normal", "low")
