@@ -63,7 +63,7 @@ def deliveries(farm: Farm, job: str) -> list[Delivery]:
 
 def leases_run_out(farm: Farm, job: str) -> None:
     """As the dead sender's would in time."""
-    farm.redis.delete(keys.PREFIX + "webhooks")
+    farm.redis.delete(keys.lock("webhooks"))
     for one in deliveries(farm, job):
         if one.state == "pending":
             farm.redis.delete(keys.sending(one.target), keys.sending(one.tenant))

@@ -113,7 +113,7 @@ def test_killed_orchestrator_delivers_in_the_end_under_the_same_id(farm: Farm, r
     (delivery,) = deliveries(farm, job)
     assert delivery.state == "pending"
     # What the dead one held is free once its lease is over; and so is its lock.
-    farm.redis.delete(keys.sending(delivery.target), keys.sending(delivery.tenant), keys.PREFIX + "webhooks")
+    farm.redis.delete(keys.sending(delivery.target), keys.sending(delivery.tenant), keys.lock("webhooks"))
     send_now(farm, delivery)
     farm.start("orchestrator")
     assert settled(farm, job).sendings == 2
