@@ -24,7 +24,9 @@ if outcome ~= "dropped" then
   redis.call("HINCRBY", KEYS[8], outcome == "delivered" and "attempts:good" or "attempts:bad", 1)
   redis.call("HINCRBYFLOAT", KEYS[8], "latency_ms", ARGV[8])
 end
-if held[1] ~= "pending" then return {held[1], failing} end
+-- One that was given up, and of which it is now told that it had arrived, did arrive.
+local settled = held[1] ~= "pending"
+if settled and (outcome ~= "delivered" or held[1] == "delivered") then return {held[1], failing} end
 local state = outcome
 if outcome == "gone" or outcome == "dropped" then state = "disabled" end
 if outcome == "failed" then
@@ -43,11 +45,12 @@ redis.call("HSET", KEYS[1], "state", state, "settled_ms", now)
 redis.call("HDEL", KEYS[1], "next_ms")
 redis.call("ZREM", KEYS[2], ARGV[1])
 redis.call("HINCRBY", KEYS[8], state, 1)
-redis.call("HINCRBY", KEYS[8], "pending", -1)
+if not settled then redis.call("HINCRBY", KEYS[8], "pending", -1) end
 local expires = tonumber(redis.call("HGET", KEYS[7], "expires_ms") or 0)
 redis.call("PEXPIRE", KEYS[1], math.max(expires - now, tonumber(ARGV[9])))
 if redis.call("EXISTS", KEYS[7]) == 1 then
-  redis.call("HINCRBY", KEYS[7], "hooks", -1)
-  if state ~= "delivered" then redis.call("HINCRBY", KEYS[7], "hooks_failed", 1) end
+  if not settled then redis.call("HINCRBY", KEYS[7], "hooks", -1) end
+  local failed = (state ~= "delivered" and 1 or 0) - (settled and 1 or 0)
+  if failed ~= 0 then redis.call("HINCRBY", KEYS[7], "hooks_failed", failed) end
 end
 return {state, failing}

@@ -196,6 +196,19 @@ def test_failure_told_late_does_not_undo_what_another_delivered(hooks: Hooks) ->
     assert (hooks.delivery().state, hooks.job().hooks) == ("delivered", 0)
 
 
+def test_success_told_late_counts_although_it_was_given_up(hooks: Hooks) -> None:
+    ended(hooks)
+    late = hooks.deliveries.take(TARGET)
+    assert late is not None
+    hooks.clock.ms += LEASE_MS
+    hooks.respond = answering(410)
+    hooks.work()
+    assert (hooks.delivery().state, hooks.job().hooks, hooks.job().hooks_failed) == ("disabled", 0, 1)
+    came = hooks.deliveries.attempted(late, storage.Attempt(at_ms=1, status=200, ended=True), "delivered")
+    assert (came.state, hooks.job().hooks, hooks.job().hooks_failed) == ("delivered", 0, 0)
+    assert hooks.deliveries.counters()["pending"] == 0
+
+
 def test_failure_told_late_leaves_the_next_sending_to_who_took_over(hooks: Hooks) -> None:
     ended(hooks)
     late = hooks.deliveries.take(TARGET)

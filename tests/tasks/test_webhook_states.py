@@ -135,6 +135,11 @@ class Telling(RuleBasedStateMachine):
         assert self.hooks.job().hooks == pending + self.hooks.deliveries.untold()
 
     @invariant()
+    def pending_are_counted(self) -> None:
+        pending = sum(one.state == PENDING for one in self.hooks.deliveries.of(JOB))
+        assert self.hooks.deliveries.counters().get("pending", 0) == pending
+
+    @invariant()
     def what_is_pending_waits_in_its_targets_queue_and_nothing_else_does(self) -> None:
         found = self.hooks.deliveries.of(JOB)
         for target in self.targets:
