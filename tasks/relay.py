@@ -149,7 +149,8 @@ class Patience:
         self._since_ms = self._last_ms = 0
 
     def answered(self, now_ms: int) -> None:
-        if now_ms - self._last_ms > GAP_MS:
+        # Also where the clock was set back: what was measured by the old one says nothing.
+        if not 0 <= now_ms - self._last_ms <= GAP_MS:
             self._since_ms = now_ms
         self._last_ms = now_ms
 

@@ -18,7 +18,7 @@ from storage.quotas import Quotas
 from storage.workers import Workers, WorkerStatus
 from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
-from tasks.relay import Relay
+from tasks.relay import Patience, Relay
 from tasks.replaying import Replayer
 from tasks.topology import depth
 from tests.services.valkey import Valkey
@@ -270,3 +270,16 @@ def test_inputs_of_a_withdrawn_job_are_swept(jobs: JobStore, relay: Relay, objec
     clock.ms += SWEEP_MS
     relay.tick()
     assert list(objects.keys()) == []
+
+
+@pytest.mark.parametrize("jump_ms", [-600_000, 600_000])
+def test_patience_begins_anew_where_the_clock_is_set_and_is_over_as_soon_as_ever(jump_ms: int) -> None:
+    patience, now = Patience(), 1_000_000
+    patience.answered(now)
+    now += jump_ms
+    patience.answered(now)
+    assert not patience.over
+    for _ in range(40):
+        now += 500
+        patience.answered(now)
+    assert patience.over
