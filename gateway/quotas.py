@@ -50,6 +50,10 @@ class Toll:
         self._known = known
         self._until_s = self._clock() + FRESH_S
 
+    def close(self) -> None:
+        """Let what is being asked end, and ask no more."""
+        self._asking.acquire()
+
     def _ask(self) -> None:
         try:
             self.look()

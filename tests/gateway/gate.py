@@ -108,6 +108,7 @@ class Gate:
         )
 
     def close(self) -> None:
+        self.parts.toll.close()
         self.parts.waiting.close()
         self.parts.submitter.close()
         self.parts.reader.close()
