@@ -146,8 +146,9 @@ def test_every_check_finds_something() -> None:
     assert {expected for _, expected in PLANTED.values()} == set(CHECKS)
 
 
-def test_explicit_retry_lets_a_job_end_again() -> None:
-    canceled = told("job0", "canceled", 4, attempt=1, completed_at="2026-01-01T00:00:00.500Z")
+@pytest.mark.parametrize("before", ["2026-01-01T00:00:00.500Z", LATER], ids=["clocks agree", "a clock is behind"])
+def test_explicit_retry_lets_a_job_end_again(before: str) -> None:
+    canceled = told("job0", "canceled", 4, attempt=1, completed_at=before)
     calls = [call for call in good().calls if call.job != "job0" or call.op == "submit"]
     end = told("job0", "succeeded", 8, attempt=2, completed_at=AT, outputs=outputs("say:0"))
     history = msgspec.structs.replace(with_record(0, attempt=2), calls=(*calls, CANCEL, canceled, RETRY, end))
