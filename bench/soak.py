@@ -148,6 +148,8 @@ def measure(folder: Path, urls: dict[str, str], minutes: float, share: float, bu
         recovered_s = time.monotonic() - began
         if ended := system.started.ended():
             raise systems.StartError(ended)
+        if wrong := set(steady) - {200} | set(flooded) - {200, 202, 429, 503}:
+            raise LoadError(f"requests were answered {sorted(wrong)}")
         return {
             "capacity": capacity, "rate": rate, "minutes": minutes, "steady": steady,
             "growth": {name: growth._asdict() for name, growth in watch.growth().items()},

@@ -8,10 +8,11 @@ and every step may be done twice without harm.
 import logging
 import sys
 import time
+from collections.abc import Collection
 
 import redis
 
-from errors import InvalidInput, ObjectsUnavailable
+from errors import InvalidInput, ObjectsUnavailable, StoreUnavailable
 from storage.deliveries import Deliveries
 from storage.jobs import Due, JobStore
 from storage.objects import Objects
@@ -31,6 +32,8 @@ REAP_S = 5.0
 GAP_MS = 5000
 #: Until what could not be done is tried again, milliseconds.
 PUT_OFF_MS = 30_000
+#: Until a retry that the broker did not take is published again, milliseconds.
+AGAIN_MS = 2_000
 #: Members worked on in one tick.
 LIMIT = 500
 
@@ -52,37 +55,50 @@ class Relay:
         """Do what is due; returns how many members were found."""
         found = self._jobs.due(limit=LIMIT)
         self.patience.answered(self._jobs.now_ms())
-        retries = [due for due in found if due.member.startswith("retry:")]
+        retries = {due for due in found if due.member.startswith("retry:")}
         if retries:
             self._publish(retries)
         for due in found:
-            kind, _, id = due.member.partition(":")
+            if due in retries:
+                continue
             try:
-                if kind == "expire":
-                    self._expire(due, id)
-                elif kind == "erase":
-                    self._erase(due, id)
-                elif kind == "replay":
-                    self._replayer.step(due, id)
-                elif kind == "tidy":
-                    self._tidy(due, id)
-                elif kind == "doubt":
-                    self._judge(due)
-                elif kind == "inputs":
-                    self._sweep(due, id)
-                elif kind == "object":
-                    self._objects.delete(id)
-                    self._jobs.settle(due)
-                elif kind == "measure":
-                    self._measure(id)
-                    self._jobs.settle(due)
+                self._do(due)
+            except StoreUnavailable:
+                raise
             except (ObjectsUnavailable, InvalidInput) as error:
                 # Others that are due do not wait for this one.
                 log.warning("put off", extra={"due": due.member, "reason": error.detail})
                 self._jobs.put_off(due, by_ms=PUT_OFF_MS)
+            # A mistake of ours about one member keeps none of the others from being done.
+            except Exception:
+                log.exception("put off: it cannot be done", extra={"due": due.member})
+                self._jobs.put_off(due, by_ms=PUT_OFF_MS)
         return len(found)
 
-    def _publish(self, retries: list[Due]) -> None:
+    def _do(self, due: Due) -> None:
+        kind, _, id = due.member.partition(":")
+        if kind == "expire":
+            self._expire(due, id)
+        elif kind == "erase":
+            self._erase(due, id)
+        elif kind == "replay":
+            self._replayer.step(due, id)
+        elif kind == "tidy":
+            self._tidy(due, id)
+        elif kind == "doubt":
+            self._judge(due)
+        elif kind == "inputs":
+            self._sweep(due, id)
+        elif kind == "object":
+            self._objects.delete(id)
+            self._jobs.settle(due)
+        elif kind == "measure":
+            self._measure(id)
+            self._jobs.settle(due)
+        else:
+            raise ValueError(f"nothing is known of {kind!r}")
+
+    def _publish(self, retries: Collection[Due]) -> None:
         released = [(due, id, self._jobs.release(id)) for due in retries for id in [due.member.partition(":")[2]]]
         outgoing = [Outgoing(got[0], id, got[1]) for _, id, got in released if got]
         answers = iter(self._publisher.publish(outgoing) if outgoing else [])
@@ -90,6 +106,9 @@ class Relay:
             # Out of the set only after the broker has it: a crash publishes again, it never loses.
             if (next(answers) if got else None) is None:
                 self._jobs.settle(due)
+            else:
+                # So many that the broker does not take would leave no room for what else is due.
+                self._jobs.put_off(due, by_ms=AGAIN_MS)
 
     def _tidy(self, due: Due, id: str) -> None:
         """A job that was taken over has ended: what an attempt stored that never came to its commit is erased."""

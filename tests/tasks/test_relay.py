@@ -8,6 +8,7 @@ import pytest
 import redis
 from kombu import Connection
 
+from errors import BrokerUnavailable
 from storage.connection import Client
 from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
@@ -283,3 +284,36 @@ def test_patience_begins_anew_where_the_clock_is_set_and_is_over_as_soon_as_ever
         now += 500
         patience.answered(now)
     assert patience.over
+
+
+def test_member_that_cannot_be_done_keeps_none_of_the_others(
+    relay: Relay, jobs: JobStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(jobs, queue_ttl_s=1)
+    jobs.schedule("replay:broken", at_ms=1)
+    jobs.schedule("future:kind", at_ms=2)
+
+    def fail(*_: object) -> None:
+        raise OverflowError("planted")
+
+    monkeypatch.setattr(Replayer, "step", fail)
+    clock.ms += 2000
+    relay.tick()
+    assert found(jobs).status is Status.EXPIRED
+    # They are tried again later, and stand in nobody's way meanwhile.
+    assert jobs.due(limit=9) == []
+    clock.ms += 30_000
+    assert {due.member for due in jobs.due(limit=9)} == {"replay:broken", "future:kind"}
+
+
+def test_retries_that_the_broker_does_not_take_leave_room_for_others(
+    relay: Relay, jobs: JobStore, clock: Clock, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(jobs)
+    jobs.requeue_all([Return(id="job_1", queue=MESSAGE.queue, token=claim(jobs), not_before_ms=clock.ms + 500)])
+    clock.ms += 500
+    monkeypatch.setattr(publisher, "publish", lambda messages: [BrokerUnavailable() for _ in messages])
+    relay.tick()
+    assert jobs.due(limit=9) == []
+    clock.ms += 2000
+    assert [due.member for due in jobs.due(limit=9)] == ["retry:job_1"]
