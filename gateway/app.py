@@ -169,6 +169,7 @@ def watch_requests(app: Flask, table: list[Route], parts: Parts) -> None:
     """Give every request an id and a tenant, hold it to the tenant's quota, and count and time it."""
     authentication, tally, toll = parts.authentication, parts.tally, parts.toll
     needs = {route.name: route.scope for route in table}
+    largest = {route.name: route.largest(parts.settings.max_body_bytes) for route in table}
     clock = time.perf_counter
 
     @app.before_request
@@ -179,7 +180,7 @@ def watch_requests(app: Flask, table: list[Route], parts: Parts) -> None:
         if request.url_rule is not None and (scope := needs[str(request.endpoint)]) is not None:
             grant = authentication.allowed(request.environ, scope)
             g.tenant, g.scopes = grant.tenant, grant.scopes
-            toll.enter_thread(g.tenant, request.environ)
+            toll.enter_thread(g.tenant, request.environ, most=largest[str(request.endpoint)])
 
     @app.after_request
     def after(response: Response) -> Response:

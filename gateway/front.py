@@ -68,6 +68,7 @@ class Front:
         self._parts: Parts = app.extensions["penstock"]
         self._at_end = at_end
         self._body_s = self._parts.settings.body_timeout_s
+        self._usual_bytes = self._parts.settings.max_body_bytes
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._quick = [(route.method, pattern(route.path), route) for route in routes if route.quick]
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -141,7 +142,7 @@ class Front:
             if (scope := route.scope) is not None:
                 asked.tenant = self._parts.authentication.allowed(environ, scope).tenant
                 if self._parts.toll.of(asked.tenant).rated:
-                    await self._parts.toll.enter(asked.tenant, environ)
+                    await self._parts.toll.enter(asked.tenant, environ, most=route.largest(self._usual_bytes))
             reply: Reply = await route.view(asked, **variables)
         # Whatever it is has an answer.
         except Exception as error:  # noqa: BLE001

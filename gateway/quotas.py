@@ -64,17 +64,20 @@ class Toll:
         finally:
             self._asking.release()
 
-    async def enter(self, tenant: str, environ: "WSGIEnvironment") -> None:
-        """Take a request's share before it is handled; raises QuotaExceeded, or StoreUnavailable."""
+    async def enter(self, tenant: str, environ: "WSGIEnvironment", *, most: int) -> None:
+        """Take a request's share before it is handled; raises QuotaExceeded, or StoreUnavailable.
+
+        `most`: bytes of the largest body that its route takes.
+        """
         quota = self.of(tenant)
         if quota.rated:
-            await blocking(lambda: self.pay(tenant, quota, announced(environ)))
+            await blocking(lambda: self.pay(tenant, quota, announced(environ, most)))
 
-    def enter_thread(self, tenant: str, environ: "WSGIEnvironment") -> None:
+    def enter_thread(self, tenant: str, environ: "WSGIEnvironment", *, most: int) -> None:
         """As `enter`, in a thread that may block."""
         quota = self.of(tenant)
         if quota.rated:
-            self.pay(tenant, quota, announced(environ))
+            self.pay(tenant, quota, announced(environ, most))
 
     def pay(self, tenant: str, quota: Quota, size: int) -> None:
         wait_s, which = self._quotas.spend(tenant, quota, bytes=size)
@@ -96,6 +99,7 @@ def too_many(tenant: str, flying: str | int, most: int) -> QuotaExceeded:
     )
 
 
-def announced(environ: "WSGIEnvironment") -> int:
+def announced(environ: "WSGIEnvironment", most: int) -> int:
+    """Bytes that a request is going to send, `most` at most: beyond that nothing is read of it."""
     text = environ.get("CONTENT_LENGTH") or ""
-    return int(text[:20]) if text.isascii() and text.isdigit() else 0
+    return min(most, int(text[:20])) if text.isascii() and text.isdigit() else 0

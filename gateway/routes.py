@@ -26,6 +26,8 @@ class Body:
 
     content: Mapping[str, Any]
     required: bool = True
+    #: Bytes that it may have at most; 0: as many as the settings allow.
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +66,7 @@ class Route:
         # A route that is forgotten must not be open, nor one that says both.
         if self.public is (self.scope is not None):
             raise ValueError(f"route {self.name} is either public or has a scope")
+
+    def largest(self, usual: int) -> int:
+        """Bytes of the largest body that it takes; `usual`: where the route says nothing of its own."""
+        return 0 if self.body is None else self.body.max_bytes or usual

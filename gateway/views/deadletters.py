@@ -336,7 +336,7 @@ def routes(parts: Parts) -> list[Route]:
                 "Each runs again under its id, oldest first, at `rate` jobs a second. What fails after this call is "
                 "not replayed by it. `dry_run` only says how many there are, and shows a few."
             ),
-            body=Body(content={"application/json": ReplayWish}),
+            body=Body(content={"application/json": ReplayWish}, max_bytes=MAX_BYTES),
             answers={
                 200: Answer(description="A dry run", content={"application/json": ReplayPlan}),
                 202: Answer(description="Begun", content=one, headers={"Location": "the replay"}),

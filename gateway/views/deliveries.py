@@ -137,7 +137,7 @@ def routes(parts: Parts) -> list[Route]:
             method="POST", path="/v1/jobs/<id>/redeliver", view=views.redeliver, name="redeliver", tag="webhooks",
             scope="submit",
             summary="Send a job's webhooks again, under their ids",
-            body=Body(content={"application/json": Redelivery}, required=False),
+            body=Body(content={"application/json": Redelivery}, required=False, max_bytes=MAX_BYTES),
             answers={202: Answer(description="They are on their way", content=listed)},
             errors=(
                 "not_found", "result_expired", "malformed_body", "invalid_input", "unsupported_media_type",

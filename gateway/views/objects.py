@@ -174,7 +174,7 @@ def routes(parts: Parts) -> list[Route]:
     uploaded = {"application/json": ObjectInfo}
     refused = ("malformed_body", "payload_too_large", "objects_unavailable")
     form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-    body = Body(content={**_BYTES, "multipart/form-data": form})
+    body = Body(content={**_BYTES, "multipart/form-data": form}, max_bytes=parts.settings.max_object_bytes)
     sent = {
         200: Answer(description="The bytes", content=_BYTES),
         303: Answer(description="The bytes are elsewhere", headers={"Location": "where, for a while"}),
@@ -194,7 +194,7 @@ def routes(parts: Parts) -> list[Route]:
                 "For one object, one PUT and 15 minutes; with `bytes`, for a body of just that length. What turns out "
                 "larger than an upload may be is erased."
             ),
-            body=Body(content={"application/json": PresignWish}, required=False),
+            body=Body(content={"application/json": PresignWish}, required=False, max_bytes=SMALL_BODY),
             answers={201: Answer(description="Where to", content={"application/json": Presigned})},
             errors=(
                 "malformed_body", "invalid_input", "payload_too_large", "unsupported_media_type",
@@ -213,7 +213,8 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             method="PUT", path="/v1/links/<token>", view=views.put_link, name="putLink", tag="objects", public=True,
             summary="Upload to a presigned URL of this gateway",
-            body=Body(content=_BYTES), answers={200: Answer(description="Stored", content=uploaded)},
+            body=Body(content=_BYTES, max_bytes=parts.settings.max_object_bytes),
+            answers={200: Answer(description="Stored", content=uploaded)},
             errors=("forbidden", *refused),
         ),
     ]  # fmt: skip

@@ -217,7 +217,7 @@ def routes(parts: Parts) -> list[Route]:
             scope="submit",
             summary="Report every job of the tenant to a URL",
             description="The answer holds the secret that signs the reports; it is not shown again.",
-            body=Body(content={"application/json": EndpointWish}),
+            body=Body(content={"application/json": EndpointWish}, max_bytes=MAX_BYTES),
             answers={
                 201: Answer(
                     description="The endpoint, with its secret", content={"application/json": NewEndpointObject},
@@ -240,7 +240,8 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             method="PATCH", path=path, view=views.change, name="changeWebhook", tag="webhooks",
             scope="submit",
-            summary="Change a webhook endpoint", body=Body(content={"application/json": EndpointChange}),
+            summary="Change a webhook endpoint",
+            body=Body(content={"application/json": EndpointChange}, max_bytes=MAX_BYTES),
             answers=one, errors=("not_found", *wrong),
         ),
         Route(
@@ -258,7 +259,7 @@ def routes(parts: Parts) -> list[Route]:
                 "Until the overlap is over, both secrets sign. The id `default` stands for the tenant's own secret, "
                 "which signs what is sent to the URLs that jobs name."
             ),
-            body=Body(content={"application/json": Rotation}, required=False),
+            body=Body(content={"application/json": Rotation}, required=False, max_bytes=MAX_BYTES),
             answers={
                 200: Answer(
                     description="The endpoint, with its new secret", content={"application/json": NewEndpointObject}

@@ -133,3 +133,33 @@ def test_tenant_that_cannot_be_one_has_no_quota(gate: Gate, tenant: str) -> None
 
     with pytest.raises(InvalidInput, match="tenant's name"):
         Quotas(gate.store).set(tenant, Quota(max_in_flight=1))
+
+
+@pytest.mark.parametrize("claimed", [str(10**12), "9" * 19, "9" * 400])
+def test_length_that_is_only_claimed_does_not_lock_a_tenant_out(gate: Gate, claimed: str) -> None:
+    limit(gate, bytes_per_s=1000)
+    assert gate.client.get("/v1/jobs", environ_overrides={"CONTENT_LENGTH": claimed}).status_code == 200
+    # A GET has no body to be paid for.
+    assert gate.client.get("/v1/jobs").status_code == 200
+    huge = gate.client.post("/v1/jobs", environ_overrides={"CONTENT_LENGTH": claimed}, content_type="application/json")
+    assert (huge.status_code, huge.json["code"]) == (413, "payload_too_large")
+    refused = gate.client.get("/v1/jobs")
+    assert refused.status_code == 429
+    assert refused.json["retry_after_s"] <= 61
+    assert 0 < gate.store.pttl(keys.bucket("local")) <= 62_001
+
+
+def test_debt_from_before_the_rate_was_lowered_is_a_minutes_at_most(gate: Gate) -> None:
+    limit(gate, bytes_per_s=1000)
+    gate.store.hset(keys.bucket("local"), mapping={"at": gate.parts.jobs.now_ms(), "requests": 1, "bytes": -(10**15)})
+    refused = gate.client.get("/v1/jobs")
+    assert (refused.status_code, refused.json["retry_after_s"] <= 61) == (429, True)
+
+
+def test_request_is_charged_no_more_than_its_route_would_read(gate: Gate) -> None:
+    limit(gate, bytes_per_s=10_000)
+    claim = {"CONTENT_LENGTH": str(10**9)}
+    answer = gate.client.post("/v1/objects:presign", environ_overrides=claim, content_type="application/json")
+    assert answer.status_code == 413
+    left = float(gate.store.hget(keys.bucket("local"), "bytes"))
+    assert 10_000 - 1024 <= left <= 10_000
