@@ -85,6 +85,14 @@ class Socket(TCPTransport):  # type: ignore[misc]
         self.frames += frames
         return True
 
+    def _read(self, size: int, *_: Any) -> bytes:
+        """Raises TimeoutError in the midst of a frame as well, where the socket has a limit (SO_RCVTIMEO)."""
+        try:
+            read: bytes = super()._read(size, _errnos=())
+        except BlockingIOError as error:
+            raise TimeoutError("the broker does not answer") from error
+        return read
+
     def read_frame(self, *_: Any) -> Frame:
         """Waits for one."""
         if self.frames:

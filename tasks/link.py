@@ -17,6 +17,8 @@ from tasks.ticket import Ticket, away
 CONNECT_S = 2.0
 #: Seconds that one write may take.
 WRITE_S = 3
+#: Seconds to wait for an answer. A link of which only one side knows that it is gone gives neither that nor an error.
+READ_S = 5
 
 
 class Blocked(Exception):
@@ -179,6 +181,7 @@ def link(url: str, queues: Iterable[str]) -> Link:
 
 
 def connected(url: str) -> Connection:
+    """A new connection, on which whatever waits for the broker ends within seconds, by an error if need be."""
     connection = connection_to(url)
     # kombu's own `connect` pauses two seconds before a second try.
     connection.ensure_connection(max_retries=0)
@@ -194,7 +197,7 @@ def connection_to(url: str) -> Connection:
         connection.transport_cls = PromptTransport
         return connection
     # A broker under an alarm stops reading: without a limit the write itself would wait for it.
-    options = {"write_timeout": WRITE_S}
+    options = {"write_timeout": WRITE_S, "read_timeout": READ_S}
     if url.startswith("amqp://"):
         return Connection(url, transport=Transport, connect_timeout=CONNECT_S, heartbeat=0, transport_options=options)
     return Connection(url, connect_timeout=CONNECT_S, heartbeat=0, transport_options=options)

@@ -14,12 +14,11 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kombu import Connection
-
 from storage.job import Status
 from storage.jobs import Held, JobStore
 from storage.workers import Workers
 from tasks import topology
+from tasks.link import connected
 from tasks.publisher import Publisher
 from tasks.ticket import Outgoing
 
@@ -72,8 +71,11 @@ class Reaper:
         waiting = [queue for queue in self._jobs.queues() if self._jobs.overdue(queue, since_ms=before, limit=1)]
         if not waiting:
             return []
-        with Connection(self._broker_url, connect_timeout=2) as connection:
+        connection = connected(self._broker_url)
+        try:
             empty = {queue for queue in waiting if topology.depth(connection, queue) == 0}
+        finally:
+            connection.collect(socket_timeout=0.1)
         margin = round(STUCK_S * 1000)
         return [
             Lane(queue, before if queue in empty else min(before, self._jobs.passed(queue) - margin))

@@ -54,11 +54,14 @@ def depth(connection: Connection, queue: str) -> int:
 
     0 where there is no such queue: on the embedded store an empty queue is none.
     """
-    with connection.channel() as channel:
-        try:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-        except connection.channel_errors:
-            return 0
+    channel = connection.channel()
+    try:
+        count = int(channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors:
+        count = 0
+    # Not where no answer came: to close it would be to wait for another one.
+    channel.close()
+    return count
 
 
 def is_amqp(connection: Connection) -> bool:

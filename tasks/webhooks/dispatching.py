@@ -13,7 +13,9 @@ from kombu import Connection
 
 from errors import StoreUnavailable
 from storage.deliveries import Deliveries
+from tasks.link import connected
 from tasks.ticking import Ticking
+from tasks.topology import depth, is_amqp
 from tasks.webhooks.delivering import Deliverer
 from tasks.webhooks.expanding import Expander
 
@@ -48,24 +50,36 @@ class Dispatcher(Ticking):
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.release()
+            # A polite close would wait for a broker that may be blocked or gone.
+            connection.collect(socket_timeout=0.1)
 
     def _dispatch(self) -> None:
-        for target in self._deliveries.due(limit=LIMIT):
-            for _ in range(self._deliveries.dispatch(target)):
-                self._publish(target)
-
-    def _publish(self, target: str) -> None:
-        if self._connection is None:
-            self._connection = self._app.connection_for_write(connect_timeout=2)
         try:
-            self._app.send_task(
-                TASK, [target], queue=self._queue, connection=self._connection, expiration=STALE_S, retry=False
-            )
+            if sum(self._dispatch_to(target) for target in self._deliveries.due(limit=LIMIT)):
+                self._ask()
         # What the connection was lost to is raised on; the next tick takes a new one.
         except Exception:
             self.close()
             raise
+
+    def _dispatch_to(self, target: str) -> int:
+        """Returns how many tasks it took."""
+        count = self._deliveries.dispatch(target)
+        for _ in range(count):
+            self._publish(target)
+        return count
+
+    def _publish(self, target: str) -> None:
+        if self._connection is None:
+            self._connection = connected(self._app.conf.broker_url)
+        self._app.send_task(
+            TASK, [target], queue=self._queue, connection=self._connection, expiration=STALE_S, retry=False
+        )
+
+    def _ask(self) -> None:
+        """Raises TimeoutError where the broker does not answer: what it is sent goes nowhere, and without an error."""
+        if self._connection is not None and is_amqp(self._connection):
+            depth(self._connection, self._queue)
 
 
 def register(app: Celery, deliverer: Deliverer) -> Any:
