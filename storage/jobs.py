@@ -247,11 +247,9 @@ class JobStore:
 
     def confirm(self, *ids: str) -> None:
         """Note that the broker confirmed submissions that others may be waiting on (same Idempotency-Key)."""
+        groups = [ids[begin : begin + TOGETHER] for begin in range(0, len(ids), TOGETHER)]
         with store_errors():
-            pipe = self._client.pipeline(transaction=False)
-            for id in ids:
-                pipe.hset(keys.job(id), "confirmed", "1")
-            pipe.execute()
+            self._scripts.run_all([Call("confirm", [keys.job(id) for id in group], ()) for group in groups])
 
     def confirmed(self, id: str) -> bool:
         """Whether the submission is known to have reached the broker."""

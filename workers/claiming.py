@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from errors import WorkerLost
+from errors import StoreUnavailable, WorkerLost
 from storage.jobs import Claim, JobStore, Verdict, Want
 from workers.commit import Committer, problem
 from workers.hands import Hands
@@ -30,13 +30,8 @@ class Claimer:
         """What is to be run; other jobs are settled. Raises Stopped when the store stays away."""
         fresh = [delivery for delivery in jobs_of(batch) if delivery.claim is None]
         claims = self._claims(fresh)
-        missing = [d for d, claim in zip(fresh, claims, strict=True) if claim.verdict is Verdict.MISSING]
-        if missing:
-            # The record was lost, or the job was pushed straight to the queue: it is made from the message.
-            records = [(d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing]
-            self._committer.insist(lambda: self._jobs.create_all(records))
-            again = iter(self._claims(missing))
-            claims = [next(again) if claim.verdict is Verdict.MISSING else claim for claim in claims]
+        if any(claim.verdict is Verdict.MISSING for claim in claims):
+            claims = self._committer.insist(lambda: self._made(fresh, claims))
         for delivery, claim in zip(fresh, claims, strict=True):
             if claim.verdict is Verdict.RUN:
                 delivery.claim = claim
@@ -44,6 +39,21 @@ class Claimer:
                 delivery.start_by_ms = 0
         self._hands.settle(delivery for delivery in fresh if delivery.claim is None)
         return [work for work in batch if work.wanted]
+
+    def _made(self, deliveries: Sequence[Delivery], claims: Sequence[Claim]) -> list[Claim]:
+        """Claims with those in place that found no record: it was lost, or the job was pushed straight to the queue.
+
+        Each is made from its message. Raises StoreUnavailable where one is missing all the same: only with a record
+        may a message be settled.
+        """
+        missing = [d for d, claim in zip(deliveries, claims, strict=True) if claim.verdict is Verdict.MISSING]
+        records = [(d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing]
+        self._committer.insist(lambda: self._jobs.create_all(records))
+        found = self._claims(missing)
+        if lost := [d.id for d, claim in zip(missing, found, strict=True) if claim.verdict is Verdict.MISSING]:
+            raise StoreUnavailable(f"the record of job {lost[0]} was lost as soon as it was made")
+        again = iter(found)
+        return [next(again) if claim.verdict is Verdict.MISSING else claim for claim in claims]
 
     def _claims(self, deliveries: Sequence[Delivery]) -> list[Claim]:
         if not deliveries:

@@ -25,7 +25,11 @@ local function create(key, remembered, one, message)
       end
     end
   end
-  if redis.call("EXISTS", key) == 1 then return {"exists", id} end
+  if redis.call("HLEN", key) > 0 then
+    if redis.call("HEXISTS", key, "status") == 1 then return {"exists", id} end
+    -- What was added to a record after it was lost is none.
+    redis.call("DEL", key)
+  end
   if limit > 0 and depth >= limit then return {"full", tostring(depth)} end
   local flying = flights + depth - before
   if most_flights > 0 and flying >= most_flights then return {"quota", tostring(flying)} end

@@ -7,6 +7,7 @@ import pytest
 from errors import PenstockError, StoreUnavailable
 from storage.connection import Client, store_errors
 from storage.jobs import JobStore
+from storage.refused import Refused
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_single_command_finds_the_store_unavailable(unwritable: Client) -> None:
 
 def test_command_in_a_pipeline_does_as_well(unwritable: Client) -> None:
     with pytest.raises(StoreUnavailable, match="cannot write now"):
-        JobStore(unwritable).confirm("a")
+        Refused(unwritable).note(b"?", queue="q", reason="no job")
 
 
 def test_mistake_of_ours_is_not_taken_for_a_store_that_is_away(store: Client) -> None:

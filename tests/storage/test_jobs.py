@@ -323,3 +323,18 @@ def test_any_order_of_events_keeps_the_record_lawful(store: "redis.Redis") -> No
             max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_confirming_a_record_that_was_lost_leaves_nothing_behind(jobs: JobStore, store: "redis.Redis") -> None:
+    jobs.create(new("job_1"))
+    jobs.confirm("job_1", *(f"lost_{number}" for number in range(600)))
+    assert jobs.confirmed("job_1")
+    assert list(store.scan_iter(keys.job("*"))) == [keys.job("job_1").encode()]
+
+
+def test_what_is_no_record_is_made_anew(jobs: JobStore, store: "redis.Redis") -> None:
+    store.hset(keys.job("job_1"), mapping={"confirmed": "1", "attempt": "7"})
+    assert claim(jobs).verdict is Verdict.MISSING
+    assert jobs.create(new("job_1")).verdict == "created"
+    assert claim(jobs) == Claim(Verdict.RUN, 1)
+    assert jobs.create(new("job_1")).verdict == "exists"

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import redis
 
+from storage import keys
 from storage.job import Job, Status
 from storage.jobs import JobStore, Want
 from storage.refused import Refused
@@ -124,3 +125,11 @@ def test_only_the_newest_refused_messages_are_kept_and_all_are_counted(jobs: Job
 )
 def test_newest_death_is_the_cause(deaths: object, told: tuple[str, str]) -> None:
     assert cause(deaths) == told
+
+
+def test_job_whose_record_was_lost_but_for_a_rest_is_made_and_fails(
+    undertaker: Undertaker, jobs: JobStore, store: "redis.Redis"
+) -> None:
+    store.hset(keys.job("job_1"), "confirmed", "1")
+    bury(undertaker)
+    assert record(jobs).status is Status.FAILED
