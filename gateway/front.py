@@ -25,10 +25,12 @@ from gateway import problems
 from gateway.application import Application, Whole
 from gateway.asked import Asked, Reply
 from gateway.browsers import ALWAYS
-from gateway.environ import Scope, environ_of, fault
+from gateway.environ import Scope as Asking
+from gateway.environ import environ_of, fault
 from gateway.parts import Parts
 from gateway.routes import Route
-from gateway.suspending import Loop, run, run_on
+from gateway.suspending import Loop, blocking, run, run_on
+from storage.access import Grant, Scope
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -85,7 +87,7 @@ class Front:
         """As soon as this process is told to end, nobody should wait; in a thread, as a handler may take no lock."""
         threading.Thread(target=self._at_end, name="shutdown", daemon=True).start()
 
-    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+    async def __rsgi__(self, scope: Asking, exchange: Exchange) -> None:
         if self._loop is None or self._event_loop is None:
             raise RuntimeError("granian did not call __rsgi_init__")
         headers = scope.headers.items()
@@ -140,7 +142,7 @@ class Front:
         environ = asked.environ
         try:
             if (scope := route.scope) is not None:
-                asked.tenant = self._parts.authentication.allowed(environ, scope).tenant
+                asked.tenant = (await self.grant(environ, scope)).tenant
                 if self._parts.toll.of(asked.tenant).rated:
                     await self._parts.toll.enter(asked.tenant, environ, most=route.largest(self._usual_bytes))
             reply: Reply = await route.view(asked, **variables)
@@ -149,6 +151,14 @@ class Front:
             reply = problems.reply(error, id=asked.id, method=route.method, path=environ["PATH_INFO"])
         self._parts.tally.add(route.method, route.path, reply.status, time.perf_counter() - asked.began)
         return reply
+
+    async def grant(self, environ: "WSGIEnvironment", scope: Scope) -> Grant:
+        """What the asking key may do; raises as `allowed` does."""
+        authentication = self._parts.authentication
+        if authentication.remembers(environ):
+            return authentication.allowed(environ, scope)
+        # It was remembered when the request began, and its body has taken a while.
+        return await blocking(lambda: authentication.allowed(environ, scope))
 
     def in_thread(self, environ: "WSGIEnvironment", exchange: Exchange) -> Answer | None:
         """Handle a request in this thread; an answer that is large or has no end is sent from here."""

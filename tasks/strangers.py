@@ -6,7 +6,9 @@ after it, a time to wait for. Ours ask for none of this.
 """
 
 import logging
-from typing import Any, ClassVar
+import threading
+from queue import Full, Queue
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from celery import signals
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 CONSUMER = f"{__name__}:Guarded"
 #: Bytes of a task's body; ours have a few dozen.
 MAX_BYTES = 4096
+#: Refused tasks that may wait to be noted.
+NOTES = 1000
 
 
 class Beside(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,6 +38,14 @@ class Beside(msgspec.Struct, forbid_unknown_fields=True):
 
 #: https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2
 _body = msgspec.json.Decoder(tuple[list[str], dict[str, str], Beside])
+
+
+class Note(NamedTuple):
+    """A refused task, as the operator is to see it."""
+
+    body: bytes
+    queue: str
+    reason: str
 
 
 class Guarded(Consumer):  # type: ignore[misc]  # celery ships no types
@@ -90,16 +102,40 @@ def refuse(consumer: Any, message: Any, reason: str) -> None:
     signals.task_rejected.send(sender=consumer, message=message, exc=reason)
 
 
+class Notes:
+    """Notes on a thread of its own what is refused: the event loop waits for no store."""
+
+    def __init__(self, refused: Refused) -> None:
+        self._refused = refused
+        self._waiting: Queue[Note] = Queue(NOTES)
+        self._thread: threading.Thread | None = None
+
+    def add(self, note: Note) -> None:
+        """The log has told of it: where too many wait already, that is all."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="refused tasks", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait(note)
+        except Full:
+            log.warning("refused task could not be noted", extra={"reason": f"{NOTES} wait to be noted"})
+
+    def _run(self) -> None:
+        while True:
+            note = self._waiting.get()
+            try:
+                self._refused.note(note.body, queue=note.queue, reason=note.reason)
+            except PenstockError as error:
+                log.warning("refused task could not be noted", extra={"reason": error.detail})
+
+
 def note_refused(refused: Refused) -> None:
     """Show the operator each task that is refused in this process."""
+    notes = Notes(refused)
 
     def rejected(message: Any, exc: Any, **_: Any) -> None:
         body = message.body if isinstance(message.body, bytes) else str(message.body).encode(errors="backslashreplace")
         queue = str((message.delivery_info or {}).get("routing_key", ""))
-        try:
-            refused.note(body, queue=queue, reason=f"no task of ours: {exc}")
-        except PenstockError as error:
-            # The log has told of it; this is the event loop, and waits for no store.
-            log.warning("refused task could not be noted", extra={"reason": error.detail})
+        notes.add(Note(body, queue, f"no task of ours: {exc}"))
 
     signals.task_rejected.connect(rejected, weak=False)

@@ -1,6 +1,5 @@
 """What a key may do: every route against every scope, keys that expire, and keys that take over from others."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from gateway.asked import Asked
 from gateway.authentication import FRESH_S, NOTED_S, Authentication
 from gateway.front import Front
 from gateway.routes import Route
+from gateway.suspending import Step, run
 from storage.access import SCOPES, Access, Grant, digest, wall_ms
 from tests.gateway.gate import ECHO, Gate, Ticks
 from tests.gateway.test_access import bearer
@@ -63,8 +63,33 @@ def test_quick_routes_obey_scopes_too(open_gate: Gate) -> None:
     for route in all_routes(open_gate.parts):
         if route.quick and route.scope == "submit":
             environ = {"PATH_INFO": route.path, "HTTP_AUTHORIZATION": f"Bearer {key}"}
-            reply = asyncio.run(front.reply(route, {}, Asked(environ)))
+            reply = run(front.reply(route, {}, Asked(environ)))
             assert (reply.status, b"'submit'" in reply.body) == (403, True)
+
+
+def test_key_forgotten_while_its_body_came_is_not_looked_up_on_the_event_loop(
+    open_gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(open_gate.app, Application)
+    front = Front(open_gate.app, all_routes(open_gate.parts), threads=1, at_end=lambda: None)
+    (route,) = [route for route in all_routes(open_gate.parts) if route.name == "getJob"]
+    key = open_gate.parts.access.create("acme")
+    environ = {"PATH_INFO": "/v1/jobs/job_1", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {key}"}
+    checked: list[str] = []
+    check = Access.check
+
+    def note(access: Access, key: str) -> Grant | None:
+        checked.append(key)
+        return check(access, key)
+
+    monkeypatch.setattr(Access, "check", note)
+    request = front.reply(route, {"id": "job_1"}, Asked(environ))
+    wish = request.send(None)
+    assert isinstance(wish, Step)
+    assert checked == []
+    wish.block()
+    assert checked == [key]
+    request.close()
 
 
 def test_document_says_each_routes_scope(gate: Gate) -> None:
