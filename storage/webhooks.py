@@ -7,7 +7,7 @@ webhooks. They are shown once, when they are made.
 import base64
 import secrets
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -80,6 +80,8 @@ class Condition(NamedTuple):
     good_ms: int
 
 
+After = TypeVar("After", bound=Endpoint | None)
+
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(Endpoint).decode
 
@@ -122,6 +124,15 @@ class Endpoints:
 
     def change(self, tenant: str, id: str, step: Callable[[Endpoint], Endpoint]) -> Endpoint:
         """Replace an endpoint by what `step` makes of it; raises NotFound and what `step` raises."""
+        return self._changed(tenant, id, step)
+
+    def remove(self, tenant: str, id: str) -> None:
+        """Forget an endpoint; raises NotFound."""
+        if id == DEFAULT:
+            raise absent(id)
+        self._changed(tenant, id, lambda _: None)
+
+    def _changed(self, tenant: str, id: str, step: Callable[[Endpoint], After]) -> After:
         for _ in range(TRIES):
             with store_errors():
                 before = self._client.hget(keys.endpoints(tenant), id)
@@ -130,17 +141,6 @@ class Endpoints:
             after = step(_decode(before))
             if self._replace(tenant, id, before, after):
                 return after
-        raise StoreUnavailable(f"others change webhook {id!r} all the time", retry_after_s=1)
-
-    def remove(self, tenant: str, id: str) -> None:
-        """Forget an endpoint; raises NotFound."""
-        for _ in range(TRIES):
-            with store_errors():
-                before = self._client.hget(keys.endpoints(tenant), id) if id != DEFAULT else None
-            if before is None:
-                raise absent(id)
-            if self._replace(tenant, id, before, None):
-                return
         raise StoreUnavailable(f"others change webhook {id!r} all the time", retry_after_s=1)
 
     def default(self, tenant: str) -> Endpoint:
@@ -165,7 +165,7 @@ class Endpoints:
     ) -> bool:  # fmt: skip
         call = Call(
             "endpoint",
-            (keys.endpoints(tenant), keys.SUBSCRIBERS),
+            (keys.endpoints(tenant), keys.SUBSCRIBERS, keys.condition(f"{tenant}/{id}")),
             (tenant, id, before, _encode(after) if after else b"", most),
         )
         with store_errors():

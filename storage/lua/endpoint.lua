@@ -1,5 +1,5 @@
 -- endpoint: replaces a webhook endpoint of a tenant, unless someone else changed it meanwhile.
--- KEYS tenant's endpoints, subscribers
+-- KEYS tenant's endpoints, subscribers, how the endpoint fares
 -- ARGV tenant, id, its record as it was read ("" none), the new record ("" removes it), endpoints allowed
 -- Returns 1, 0 where the record is another by now, or -1 where there are too many
 if (redis.call("HGET", KEYS[1], ARGV[2]) or "") ~= ARGV[3] then return 0 end
@@ -10,6 +10,13 @@ if ARGV[4] == "" then
   redis.call("HDEL", KEYS[1], ARGV[2])
 else
   redis.call("HSET", KEYS[1], ARGV[2], ARGV[4])
+  -- One that is enabled again, or stands elsewhere, has not failed yet: else its first failure would disable it.
+  if ARGV[3] ~= "" then
+    local before, after = cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
+    if before.url ~= after.url or (before.disabled ~= "" and after.disabled == "") then
+      redis.call("HDEL", KEYS[3], "failing_ms")
+    end
+  end
 end
 local wanted = {}
 for _, text in ipairs(redis.call("HVALS", KEYS[1])) do
