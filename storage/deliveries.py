@@ -18,8 +18,9 @@ from storage.scripts import Call, Scripts
 
 #: How long a sender may take before another one takes over, milliseconds: more than a sending's whole time.
 LEASE_MS = 40_000
-#: Sent at once to a target that fails, that is not known yet, that is well; and for one tenant in all.
-FAILING_AT_ONCE, NEW_AT_ONCE, AT_ONCE, TENANT_AT_ONCE = 1, 2, 8, 32
+#: Sent at once to a target that fails, that is not known yet, that is well; and for one tenant in all, which is an
+#: eighth of what one orchestrator sends at once.
+FAILING_AT_ONCE, NEW_AT_ONCE, AT_ONCE, TENANT_AT_ONCE = 1, 2, 8, 8
 #: How long a pending delivery may stay untouched, milliseconds: twice its schedule.
 PENDING_MS = 8 * 86_400_000
 #: How long a settled one stays at least; else as long as its job.
@@ -32,6 +33,8 @@ SHOWN = 100
 AGAIN_MS = 5_000
 
 PENDING, DELIVERED, EXHAUSTED, DISABLED = "pending", "delivered", "exhausted", "disabled"
+#: Of one that is kept no more.
+MISSING = "missing"
 
 
 class Entry(NamedTuple):
@@ -277,9 +280,10 @@ class Deliveries:
                 gone.append(keys.deliveries(job))
             if gone:
                 self._client.delete(*gone)
-            if blank is not None:
-                for one in pending:
-                    self._client.hset(keys.delivery(one.id), "body", blank(one.body))
+        if blank is not None and pending:
+            calls = [Call("blank", (keys.delivery(one.id),), (blank(one.body),)) for one in pending]
+            with store_errors():
+                self._scripts.run_all(calls)
 
     def counters(self) -> dict[str, float]:
         """What came of all deliveries since the store began; `pending`: how many are on their way now."""

@@ -34,7 +34,7 @@ if outcome == "failed" then
   if held[2] ~= ARGV[4] then return {"pending", failing} end
   if ARGV[7] ~= "0" then
     redis.call("HSET", KEYS[1], "next_ms", ARGV[7])
-    redis.call("PEXPIRE", KEYS[1], ARGV[10])
+    redis.call("PEXPIRE", KEYS[1], ARGV[10], "GT")
     redis.call("ZADD", KEYS[2], ARGV[7], ARGV[1])
     redis.call("ZADD", KEYS[6], "LT", ARGV[7], ARGV[2])
     return {"pending", failing}
@@ -51,6 +51,8 @@ redis.call("PEXPIRE", KEYS[1], math.max(expires - now, tonumber(ARGV[9])))
 if redis.call("EXISTS", KEYS[7]) == 1 then
   if not settled then redis.call("HINCRBY", KEYS[7], "hooks", -1) end
   local failed = (state ~= "delivered" and 1 or 0) - (settled and 1 or 0)
-  if failed ~= 0 then redis.call("HINCRBY", KEYS[7], "hooks_failed", failed) end
+  -- A retry has forgotten the failures before it.
+  local before = tonumber(redis.call("HGET", KEYS[7], "hooks_failed") or 0)
+  if before + failed >= 0 and failed ~= 0 then redis.call("HINCRBY", KEYS[7], "hooks_failed", failed) end
 end
 return {state, failing}

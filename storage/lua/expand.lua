@@ -19,7 +19,10 @@ for index, one in ipairs(cmsgpack.unpack(ARGV[8])) do
   end
 end
 if made > 0 then
-  redis.call("PEXPIRE", KEYS[4], ARGV[4])
+  -- As long as the job, where that is longer: so are those of its earlier events.
+  local stay = math.max(tonumber(ARGV[4]), tonumber(redis.call("HGET", KEYS[3], "expires_ms") or 0) - now)
+  if redis.call("PTTL", KEYS[4]) < stay then redis.call("PEXPIRE", KEYS[4], stay) end
+  for _, id in ipairs(redis.call("LRANGE", KEYS[4], 0, -1)) do redis.call("PEXPIRE", ARGV[6] .. id, stay, "GT") end
   redis.call("HINCRBY", KEYS[6], "pending", made)
 end
 while redis.call("LLEN", KEYS[4]) > tonumber(ARGV[5]) do
