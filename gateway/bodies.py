@@ -29,6 +29,17 @@ def require(environ: "WSGIEnvironment", *allowed: str) -> str:
     return given
 
 
+def json_text(environ: "WSGIEnvironment", max_bytes: int, *, optional: bool = False) -> bytes:
+    """The whole body, which must be JSON by its type; raises UnsupportedMediaType, and as `read` does.
+
+    `optional`: a request without a Content-Type has none, b"".
+    """
+    if optional and not content_type(environ):
+        return b""
+    require(environ, "application/json")
+    return read(environ, max_bytes)
+
+
 def content_length(environ: "WSGIEnvironment", max_bytes: int) -> int | None:
     """What the client announced, None when it announced nothing; raises before a byte is read.
 

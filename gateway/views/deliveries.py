@@ -12,7 +12,7 @@ from gateway.asking import own_job
 from gateway.json_bodies import read_json
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
-from storage.deliveries import PENDING, Attempt, Delivery
+from storage.deliveries import MISSING, PENDING, Attempt, Delivery
 from tasks.job_object import timestamp
 
 #: Bytes of a body here.
@@ -76,20 +76,16 @@ class DeliveryViews:
 
     def redeliver(self, id: str) -> Response:
         job = own_job(self.parts, id)
-        wanted = read_json(self.body() or b"{}", _redelivery).delivery
+        body = bodies.json_text(request.environ, MAX_BYTES, optional=True)
+        wanted = read_json(body or b"{}", _redelivery).delivery
         found = self.parts.deliveries.of(job.id)
         chosen = [one for one in found if (one.id == wanted if wanted else one.state != PENDING)]
         if wanted and not chosen:
             raise NotFound(f"job {id} has no delivery {wanted[:80]!r}", faults=[Fault("#/delivery", "is not there")])
-        for one in chosen:
-            self.parts.deliveries.redeliver(one)
+        gone = [one for one in chosen if self.parts.deliveries.redeliver(one) == MISSING]
+        if not found or (chosen and len(gone) == len(chosen)):
+            raise NotFound(f"job {id} has no deliveries: nobody was to be told, or none is kept any more, or none yet")
         return answer(shown_list(self.parts.deliveries.of(job.id)), 202)
-
-    def body(self) -> bytes:
-        if not bodies.content_type(request.environ):
-            return b""
-        bodies.require(request.environ, "application/json")
-        return bodies.read(request.environ, MAX_BYTES)
 
 
 def shown_list(deliveries: list[Delivery]) -> DeliveryList:

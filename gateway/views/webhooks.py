@@ -92,7 +92,7 @@ class WebhookViews:
 
     def create(self) -> Response:
         may_read()
-        wish = read_json(self.body(), _wish)
+        wish = read_json(bodies.json_text(request.environ, MAX_BYTES), _wish)
         check_url(wish.url, self.parts.policy, pointer="#/url")
         made = self.endpoints.create(g.tenant, wish.url, events=wish.events, description=wish.description)
         location = f"{base_url(self.parts, request.environ)}/v1/webhooks/{made.id}"
@@ -109,7 +109,7 @@ class WebhookViews:
     def change(self, id: str) -> Response:
         may_read()
         self.endpoints.get(g.tenant, id)
-        wish = read_json(self.body(), _change)
+        wish = read_json(bodies.json_text(request.environ, MAX_BYTES), _change)
         if wish.url is not None:
             check_url(wish.url, self.parts.policy, pointer="#/url")
         return self.changed(id, wish)
@@ -147,7 +147,7 @@ class WebhookViews:
             self.endpoints.default(g.tenant)
         else:
             self.endpoints.get(g.tenant, id)
-        overlap_s = read_json(self.body(optional=True) or b"{}", _rotation).overlap_s
+        overlap_s = read_json(bodies.json_text(request.environ, MAX_BYTES, optional=True) or b"{}", _rotation).overlap_s
         secret, now_ms = new_secret(), self.endpoints.now_ms()
         done = self.endpoints.change(g.tenant, id, lambda one: one.rotated(secret, now_ms=now_ms, overlap_s=overlap_s))
         return answer(self.with_secret(done))
@@ -174,12 +174,6 @@ class WebhookViews:
     def with_secret(self, endpoint: Endpoint) -> NewEndpointObject:
         plain = self.show(endpoint)
         return NewEndpointObject(**msgspec.structs.asdict(plain), secret=endpoint.secrets[0].value)
-
-    def body(self, *, optional: bool = False) -> bytes:
-        if optional and not bodies.content_type(request.environ):
-            return b""
-        bodies.require(request.environ, "application/json")
-        return bodies.read(request.environ, MAX_BYTES)
 
 
 def may_read() -> None:

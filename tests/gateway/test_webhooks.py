@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from storage import keys
 from storage.deliveries import Attempt, Deliveries, Delivery, Entry, Planned
 from storage.webhooks import MOST, Endpoints
 from tests.gateway.gate import ECHO, Gate
@@ -157,3 +158,13 @@ def test_deleting_a_job_takes_its_outputs_out_of_what_is_on_its_way(gate: Gate) 
     assert gate.client.delete(f"/v1/jobs/{job}").status_code == 204
     (delivery,) = deliveries.of(job)
     assert (delivery.state, b"personal" in delivery.body, b'"id":"1"' in delivery.body) == ("pending", False, True)
+
+
+def test_redelivery_where_nobody_was_told_or_no_more_is_known_is_404(gate: Gate) -> None:
+    untold = gate.client.post(f"/v1/jobs/{gate.submit(ECHO)}/redeliver")
+    job = gate.submit(ECHO | {"webhook": HOOK})
+    gate.finish(job)
+    gate.store.delete(keys.delivery(expanded(gate, job).id))
+    gone = gate.client.post(f"/v1/jobs/{job}/redeliver")
+    assert (untold.status_code, gone.status_code) == (404, 404)
+    assert "has no deliveries" in gone.json["detail"]
