@@ -15,10 +15,12 @@ $(SECRETS):
 	echo "redis://:$$store@valkey:6379/0" > redis_url && \
 	echo "requirepass $$store" > valkey.conf && \
 	echo "s3://penstock:$$objects@objects:8333/penstock?secure=false&public=none" > objects_url && \
-	printf '{"identities": [{"name": "penstock", "credentials": [{"accessKey": "penstock", "secretKey": "%s"}], "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]}\n' $$objects > seaweedfs.json
+	printf '{"identities": [{"name": "penstock", "credentials": [{"accessKey": "penstock", "secretKey": "%s"}], "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]}\n' $$objects > seaweedfs.json && \
+	: > signing_key
 	@mv $@.new $@
 
 compose-up: | $(SECRETS) ## Build the images and run the farm in containers
+	@test -e $(SECRETS)/signing_key || (umask 022 && : > $(SECRETS)/signing_key)
 	@$(COMPOSE) build
 	@$(COMPOSE) up --detach --wait rabbitmq valkey objects
 	@test -s $(SECRETS)/api_key || $(COMPOSE) run --rm --no-TTY operator key create --tenant default > $(SECRETS)/api_key

@@ -147,6 +147,17 @@ def test_secrets_are_mounted_where_the_settings_look(secrets: Path) -> None:
     }
 
 
+def test_what_webhooks_and_signatures_need_reaches_each_process_and_may_be_left_out(secrets: Path) -> None:
+    defaults = {"PENSTOCK_PUBLIC_URL": "", "PENSTOCK_WEBHOOK_ALLOW": "", "PENSTOCK_WEBHOOK_PORTS": "443, 8443"}
+    for name in set(OURS) - {"models"}:
+        environment = OURS[name]["environment"]
+        for variable, default in defaults.items():
+            assert environment[variable] == f"${{{variable}:-{default}}}", name
+        assert environment["PENSTOCK_SIGNING_KEY_FILE"] == "/run/secrets/signing_key", name
+    left_out = defaults | {"PENSTOCK_SIGNING_KEY_FILE": str(secrets / "signing_key")}
+    assert Settings.from_env(left_out) == Settings()
+
+
 def test_secrets_name_the_services_and_their_ports(secrets: Path) -> None:
     values = {name: (secrets / name).read_text() for name in ("broker_url", "redis_url", "objects_url")}
     settings = Settings.from_env({f"PENSTOCK_{name.upper()}_FILE": str(secrets / name) for name in values})

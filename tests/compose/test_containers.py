@@ -1,6 +1,7 @@
 """What the containers would run, run without them: the images' files, variables, commands and checks."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +43,8 @@ class Container:
 
     def path(self, text: str) -> str:
         """Where a path of the container lies here: /app of its own, everything else shared as volumes and secrets."""
+        # A setting that compose/.env leaves out.
+        text = re.sub(r"^\$\{[A-Z_]+:-(.*)\}$", r"\1", text)
         if text == "/app":
             return str(self.folder / "app")
         return str(self.volumes / text[1:]) if text.startswith("/") else text
@@ -85,6 +88,7 @@ def volumes(tmp_path: Path, services: ServiceURLs) -> Path:
         (folder / name).mkdir()
     for name, url in (("broker", services.broker), ("redis", services.redis), ("objects", services.objects)):
         (folder / "run" / "secrets" / f"{name}_url").write_text(url + "\n")
+    (folder / "run" / "secrets" / "signing_key").touch()
     return folder
 
 
