@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from flask import Response, request
+from flask import Response, g, request
 
 from errors import Fault, NotFound
 from gateway import bodies
@@ -85,7 +85,9 @@ class DeliveryViews:
         gone = [one for one in chosen if self.parts.deliveries.redeliver(one) == MISSING]
         if not found or (chosen and len(gone) == len(chosen)):
             raise NotFound(f"job {id} has no deliveries: nobody was to be told, or none is kept any more, or none yet")
-        return answer(shown_list(self.parts.deliveries.of(job.id)), 202)
+        # A key that may only submit does not see what receivers have answered.
+        seen = self.parts.deliveries.of(job.id) if "read" in g.scopes else []
+        return answer(shown_list(seen), 202)
 
 
 def shown_list(deliveries: list[Delivery]) -> DeliveryList:
@@ -134,7 +136,7 @@ def routes(parts: Parts) -> list[Route]:
             scope="submit",
             summary="Send a job's webhooks again, under their ids",
             body=Body(content={"application/json": Redelivery}, required=False, max_bytes=MAX_BYTES),
-            answers={202: Answer(description="They are on their way", content=listed)},
+            answers={202: Answer(description="They are on their way; listed for a key that may read", content=listed)},
             errors=(
                 "not_found", "result_expired", "malformed_body", "invalid_input", "unsupported_media_type",
                 "payload_too_large",

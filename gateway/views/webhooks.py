@@ -153,6 +153,7 @@ class WebhookViews:
         return answer(self.with_secret(done))
 
     def test(self, id: str) -> Response:
+        may_read()
         endpoint = self.endpoints.get(g.tenant, id)
         if endpoint.disabled:
             raise InvalidInput(

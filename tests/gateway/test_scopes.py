@@ -15,6 +15,8 @@ from gateway.front import Front
 from gateway.routes import Route
 from gateway.suspending import Step, run
 from storage.access import SCOPES, Access, Grant, digest, wall_ms
+from storage.deliveries import Planned
+from storage.job import Status
 from tests.gateway.gate import ECHO, Gate, Ticks
 from tests.gateway.test_access import bearer
 
@@ -107,6 +109,39 @@ def test_key_that_may_only_submit_does_not_see_what_came_of_a_job(open_gate: Gat
     canceled = open_gate.client.post(f"/v1/jobs/{id}/cancel", headers=submit).json
     assert (canceled["status"], canceled["outputs"]) == ("succeeded", None)
     assert open_gate.client.get(f"/v1/jobs/{id}", headers=read).json["outputs"] is not None
+
+
+def test_key_that_may_only_submit_counts_dead_letters_and_sees_none(open_gate: Gate) -> None:
+    access = open_gate.parts.access
+    submit, both = bearer(access.create("acme", scopes=["submit"])), bearer(access.create("acme"))
+    id = open_gate.submit(ECHO, **both)
+    open_gate.finish(id, status=Status.FAILED, error=b'{"code":"model_error","detail":"secret"}')
+    for named in ({"ids": [id]}, {"all": True}):
+        seen = [
+            open_gate.client.post("/v1/dead-letters:replay", json=named | {"dry_run": True}, headers=key).json
+            for key in (submit, both)
+        ]
+        assert [(plan["matched"], len(plan["sample"])) for plan in seen] == [(1, 0), (1, 1)]
+
+
+def test_key_that_may_only_submit_sends_webhooks_again_and_does_not_see_what_came_back(open_gate: Gate) -> None:
+    access = open_gate.parts.access
+    submit, both = bearer(access.create("acme", scopes=["submit"])), bearer(access.create("acme"))
+    id = open_gate.submit(ECHO | {"webhook": {"url": "https://hooks.example/"}}, **both)
+    open_gate.finish(id)
+    (entry,) = open_gate.parts.deliveries.outbox(limit=9)
+    planned = Planned("msg_1", "acme/@hooks.example", entry.event, "", "https://hooks.example/")
+    open_gate.parts.deliveries.expand(entry, [planned], b"{}")
+    seen = [open_gate.client.post(f"/v1/jobs/{id}/redeliver", headers=key) for key in (submit, both)]
+    assert [(answer.status_code, len(answer.json["data"])) for answer in seen] == [(202, 0), (202, 1)]
+
+
+def test_endpoint_is_tested_by_a_key_that_may_read_alone(open_gate: Gate) -> None:
+    access = open_gate.parts.access
+    submit, both = bearer(access.create("acme", scopes=["submit"])), bearer(access.create("acme"))
+    made = open_gate.parts.endpoints.create("acme", "https://hooks.example/", events=("job.completed",))
+    answers = [open_gate.client.post(f"/v1/webhooks/{made.id}/test", headers=key) for key in (submit, both)]
+    assert [answer.status_code for answer in answers] == [403, 202]
 
 
 def test_record_from_before_there_were_scopes_is_read(gate: Gate) -> None:
