@@ -7,9 +7,13 @@ import msgspec
 from storage import keys
 from storage.connection import Client, store_errors
 from storage.jobs import Due, JobStore
+from storage.scripts import Call, Scripts
 
 #: How long a replay that has ended is remembered, seconds.
 REPLAY_TTL_S = 7 * 86_400
+#: Replays of one tenant that may run at once: each costs the relay, which all tenants share, a read of 1,000 letters a
+#: slice.
+MOST_RUNNING = 2
 #: What a search without an end ends with, milliseconds.
 NEVER_MS = 2**53
 
@@ -56,6 +60,7 @@ class DeadLetters:
     def __init__(self, client: Client, jobs: JobStore) -> None:
         self._client = client
         self._jobs = jobs
+        self._scripts = Scripts(client)
 
     def oldest(
         self, tenant: str, *, after: Letter, since_ms: int = 0, until_ms: int = NEVER_MS, limit: int
@@ -89,13 +94,13 @@ class DeadLetters:
 
     # -- replays ------------------------------------------------------------------------------------------------
 
-    def begin(self, replay: Replay) -> None:
-        """From now on the relay works on it."""
+    def begin(self, replay: Replay) -> bool:
+        """From now on the relay works on it; False where MOST_RUNNING of its tenant run."""
+        keys_ = (keys.replay(replay.id), keys.DUE, keys.replays(replay.tenant), keys.replay(""))
+        fields = [part for pair in fields_of(replay).items() for part in pair]
         with store_errors():
-            pipe = self._client.pipeline(transaction=True)
-            pipe.hset(keys.replay(replay.id), mapping=fields_of(replay))
-            pipe.zadd(keys.DUE, {f"replay:{replay.id}": self._jobs.now_ms()})
-            pipe.execute()
+            begun = self._scripts.run(Call("replay", keys_, (replay.id, self._jobs.now_ms(), MOST_RUNNING, *fields)))
+        return bool(begun)
 
     def replay(self, id: str) -> Replay | None:
         with store_errors():

@@ -77,6 +77,11 @@ def replay(id: str) -> str:
     return PREFIX + "replay:" + id
 
 
+def replays(tenant: str) -> str:
+    """Set of a tenant's replays that run; one that has ended stays until the next begins."""
+    return PREFIX + "replays:" + tenant
+
+
 def passed(queue: str) -> str:
     """When the job that was claimed last in a lane's queue had been put there, milliseconds."""
     return waiting(queue) + ":passed"

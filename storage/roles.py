@@ -54,8 +54,8 @@ CHANNELS = (keys.DONE, keys.MOVES)
 ROLES: Mapping[str, Role] = {
     "gateway": Role(
         both=(
-            *JOBS, *HOOKS, keys.idempotency("*", "*"), keys.bucket("*"), keys.replay("*"), keys.DEPLOYMENTS,
-            keys.API_KEYS_USED, keys.SECRET,
+            *JOBS, *HOOKS, keys.idempotency("*", "*"), keys.bucket("*"), keys.replay("*"), keys.replays("*"),
+            keys.DEPLOYMENTS, keys.API_KEYS_USED, keys.SECRET,
         ),
         reads=(*WORKERS, keys.API_KEYS, keys.QUOTAS, keys.REFUSED),
         channels=CHANNELS,
@@ -69,7 +69,7 @@ ROLES: Mapping[str, Role] = {
         both=(*JOBS, *HOOKS, keys.replay("*"), keys.REFUSED, keys.lock("*"), keys.WORKERS, keys.gone("*")),
         reads=(keys.worker("*"), keys.QUOTAS),
         channels=CHANNELS,
-        # Counts anew what is in flight: it looks for every job.
+        # The reaper looks through every job for those that run nowhere any more.
         commands=(*COMMANDS, "+scan"),
     ),
     # Pushes jobs straight to the broker, and reads what came of them: every tenant's.

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 LOOKED, MOST = 1000, 500
 #: Between two slices of a replay without a rate, and where its tenant has as many jobs as it may, milliseconds.
 PAUSE_MS, FULL_PAUSE_MS = 250, 1000
+#: Between two slices of the slowest one.
+LONGEST_MS = 3_600_000
 
 _wanted = msgspec.json.Decoder(Wanted)
 
@@ -96,4 +98,5 @@ def pace(rate: float) -> tuple[int, int]:
     if not rate:
         return MOST, PAUSE_MS
     most = max(1, min(MOST, round(rate * PAUSE_MS / 1000)))
-    return most, max(1, round(most / rate * 1000))
+    # A rate from before there was a slowest may be too small to count with.
+    return most, round(max(1.0, min(LONGEST_MS, most / rate * 1000)))

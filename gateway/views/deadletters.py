@@ -8,14 +8,14 @@ from flask import Response, g, request
 from msgspec import Meta
 from ulid import ULID
 
-from errors import Fault, InvalidInput, NotFound
+from errors import Fault, InvalidInput, NotFound, QuotaExceeded
 from gateway import bodies
 from gateway.answers import answer
 from gateway.asking import JOB_ID, base_url
 from gateway.json_bodies import read_json
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Parameter, Route
-from storage.deadletters import NEVER_MS, Letter, Replay
+from storage.deadletters import MOST_RUNNING, NEVER_MS, Letter, Replay
 from storage.jobs import wall_ms
 from tasks.job_object import timestamp
 from tasks.letters import Read, Wanted, opened, read
@@ -30,6 +30,10 @@ SAMPLE = 5
 #: Bytes of a body here; enough for 1,000 ids.
 MAX_BYTES = 256 * 1024
 REPLAY_ID = "rpl_"
+#: Seconds that a client is told to wait whose replays are too many.
+BUSY_RETRY_S = 10.0
+#: Fewer jobs a second are no replay: the slowest sends one in 17 minutes.
+SLOWEST = 0.001
 
 Text = Annotated[str, Meta(max_length=128)]
 Id = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
@@ -89,7 +93,7 @@ class ReplayWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     #: Only say how many there are.
     dry_run: bool = False
     #: Jobs a second; without it, as fast as the farm can.
-    rate: Annotated[float, Meta(gt=0, le=10_000)] | None = None
+    rate: Annotated[float, Meta(ge=SLOWEST, le=10_000)] | None = None
 
 
 class ReplayPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +155,9 @@ class DeadLetterViews:
         now = wall_ms()
         wanted = chosen(wish, now)
         if wish.dry_run:
-            return answer(self.plan(wanted))
+            plan = self.plan(wanted)
+            # A key that may only submit learns how many there are, and not what came of them.
+            return answer(plan if "read" in g.scopes else msgspec.structs.replace(plan, sample=[]))
         begun = Replay(
             id=REPLAY_ID + str(ULID()),
             tenant=g.tenant,
@@ -159,7 +165,11 @@ class DeadLetterViews:
             rate=wish.rate or 0.0,
             created_ms=now,
         )
-        self.letters.begin(begun)
+        if not self.letters.begin(begun):
+            raise QuotaExceeded(
+                f"tenant {g.tenant!r} has {MOST_RUNNING} replays running, its limit; wait until one ends, or cancel it",
+                retry_after_s=BUSY_RETRY_S,
+            )
         shown = self.replay_object(begun)
         return answer(shown, 202, {"Location": shown.url})
 
@@ -334,14 +344,17 @@ def routes(parts: Parts) -> list[Route]:
             tag="dead letters", summary="Send dead letters back to the queue",
             description=(
                 "Each runs again under its id, oldest first, at `rate` jobs a second. What fails after this call is "
-                "not replayed by it. `dry_run` only says how many there are, and shows a few."
+                "not replayed by it; two may run at once. `dry_run` only says how many there are, and shows a few to a "
+                "key that may read."
             ),
             body=Body(content={"application/json": ReplayWish}, max_bytes=MAX_BYTES),
             answers={
                 200: Answer(description="A dry run", content={"application/json": ReplayPlan}),
                 202: Answer(description="Begun", content=one, headers={"Location": "the replay"}),
             },
-            errors=("invalid_input", "malformed_body", "unsupported_media_type", "payload_too_large"),
+            errors=(
+                "invalid_input", "malformed_body", "unsupported_media_type", "payload_too_large", "quota_exceeded",
+            ),
         ),
         Route(
             method="GET", path="/v1/replays/<id>", view=views.show, name="getReplay", tag="dead letters",

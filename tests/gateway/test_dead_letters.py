@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from storage import keys
 from storage.job import Status
 from storage.jobs import JobStore
 from storage.quotas import Quota, Quotas
@@ -214,7 +215,9 @@ def test_replay_of_nobody_knows_what_is_refused(gate: Gate, wish: dict[str, Any]
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_input")
 
 
-@pytest.mark.parametrize(("rate", "paced"), [(0.5, (1, 2000)), (1, (1, 1000)), (8, (2, 250)), (10_000, (500, 50))])
+@pytest.mark.parametrize(
+    ("rate", "paced"), [(0.5, (1, 2000)), (1, (1, 1000)), (8, (2, 250)), (10_000, (500, 50)), (1e-308, (1, 3_600_000))]
+)
 def test_rate_is_a_slice_and_a_pause(rate: float, paced: tuple[int, int]) -> None:
     assert pace(rate) == paced
 
@@ -244,3 +247,28 @@ def test_replay_waits_while_its_tenant_has_as_many_jobs_as_it_may(gate: Gate) ->
     relay(gate, slices=1)
     seen = gate.client.get(f"/v1/replays/{begun['id']}").json
     assert (seen["status"], seen["replayed"], seen["skipped"]) == ("running", 4, 0)
+
+
+def test_third_replay_of_a_tenant_waits_until_another_has_ended(gate: Gate) -> None:
+    fail(gate)
+    first, second = (replay(gate, all=True, rate=1)["id"] for _ in range(2))
+    refused = gate.client.post("/v1/dead-letters:replay", json={"all": True})
+    assert (refused.status_code, refused.json["code"]) == (429, "quota_exceeded")
+    assert "has 2 replays running" in refused.json["detail"]
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert gate.client.post("/v1/dead-letters:replay", json={"all": True, "dry_run": True}).status_code == 200
+    assert gate.client.post(f"/v1/replays/{first}/cancel").json["status"] == "canceled"
+    third = replay(gate, all=True)["id"]
+    assert {due.member for due in gate.parts.jobs.due(limit=99)} == {f"replay:{id}" for id in (second, third)}
+
+
+def test_replay_that_was_lost_leaves_its_place(gate: Gate) -> None:
+    for _ in range(2):
+        gate.store.delete(keys.replay(replay(gate, all=True, rate=1)["id"]))
+    assert replay(gate, all=True)["status"] == "running"
+
+
+@pytest.mark.parametrize("rate", [1e-308, 0.0009, 0, -1])
+def test_rate_that_is_none_is_refused(gate: Gate, rate: float) -> None:
+    answer = gate.client.post("/v1/dead-letters:replay", json={"all": True, "rate": rate})
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "#/rate")
