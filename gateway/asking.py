@@ -9,8 +9,8 @@ from flask import g
 
 from errors import Fault, InvalidInput, NotFound, ResultExpired
 from gateway.parts import Parts
+from storage.clock import wall_ms
 from storage.job import Job
-from storage.jobs import wall_ms
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

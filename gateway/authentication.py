@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from errors import Forbidden, OperatorError, StoreUnavailable, Unauthenticated
 from settings import Settings
-from storage.access import SCOPES, Access, Grant, Scope, digest, wall_ms
+from storage.access import SCOPES, Access, Grant, Scope, digest
+from storage.clock import wall_ms
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -22,6 +22,7 @@ from gateway.suspending import Signal, blocking
 from gateway.withdrawals import Withdrawals
 from models.catalog import Entry as Version
 from models.signature import check, measure
+from storage.clock import wall_ms
 from storage.job import Job, Status
 from storage.jobs import Creation, JobStore
 from tasks.message import VERSION, Message, Webhook, decode, new_id
@@ -53,7 +54,7 @@ class Submitter:
     def __init__(
         self, *, jobs: JobStore, inputs: Inputs, resolver: Resolver, publisher: Publisher, policy: Policy,
         toll: Toll, deadline_s: float, signing: Signing | None = None,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._inputs = inputs

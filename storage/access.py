@@ -8,7 +8,6 @@ how long that takes says nothing about a key. The key itself is compared with no
 import hashlib
 import re
 import secrets
-import time
 from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
@@ -16,6 +15,7 @@ import msgspec
 
 from errors import InvalidInput, NotFound
 from storage import keys
+from storage.clock import wall_ms
 from storage.connection import Client, store_errors
 from storage.scripts import Call, Scripts
 
@@ -175,10 +175,6 @@ def made(
         replaces=replaces,
     )
     return KEY_PREFIX + secrets.token_urlsafe(32), grant
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def digest(key: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from storage import keys
+from storage.clock import wall_ms
 from storage.connection import Client, store_errors
 from storage.job import Job
-from storage.jobs import wall_ms
 from storage.scripts import Call, Scripts
 
 #: How long a sender may take before another one takes over, milliseconds: more than a sending's whole time.

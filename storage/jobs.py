@@ -4,7 +4,6 @@ Redis knows what happened to a job; the broker knows who works on it. Every chan
 it comes from and, where a worker asks, the attempt token, in one script: two that race have one winner.
 """
 
-import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from storage import keys
+from storage.clock import wall_ms
 from storage.connection import Client, store_errors
 from storage.job import Job, NewJob, Status
 from storage.scripts import Call, Scripts
@@ -154,10 +154,6 @@ class Page(NamedTuple):
     jobs: list[Job]
     #: Where the next page begins, or "" at the end.
     cursor: str
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def chunked(groups: Iterable[G]) -> list[tuple[G, list[int]]]:

@@ -1,12 +1,12 @@
 """Messages that are no job anybody could be answered for: told to the operator, bounded, and never dropped unseen."""
 
 import hashlib
-import time
 from collections.abc import Callable
 
 import msgspec
 
 from storage import keys
+from storage.clock import wall_ms
 from storage.connection import Client, store_errors
 
 #: The newest that are kept; what is counted goes on.
@@ -39,7 +39,7 @@ _decode = msgspec.json.Decoder(Refusal).decode
 class Refused:
     """The farm's refused messages. Methods raise StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, client: Client, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, client: Client, *, now_ms: Callable[[], int] = wall_ms) -> None:
         self._client = client
         self._now_ms = now_ms
 

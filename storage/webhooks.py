@@ -13,8 +13,8 @@ import msgspec
 
 from errors import InvalidInput, NotFound, StoreUnavailable
 from storage import keys
+from storage.clock import wall_ms
 from storage.connection import Client, store_errors
-from storage.jobs import wall_ms
 from storage.scripts import Call, Scripts
 
 #: What a webhook can tell of.

@@ -12,8 +12,9 @@ from typing import TypeVar
 import msgspec
 
 from errors import JobFailure, ModelError, PenstockError, StoreUnavailable
+from storage.clock import wall_ms
 from storage.job import Status
-from storage.jobs import Claim, JobStore, Outcome, Return, wall_ms
+from storage.jobs import Claim, JobStore, Outcome, Return
 from tasks.message import Message
 from workers import wire
 

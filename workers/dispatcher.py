@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from errors import JobFailure, ModelError, OutOfMemory, TimedOut, WorkerLost
 from models.manifest import Manifest
-from storage.jobs import wall_ms
+from storage.clock import wall_ms
 from storage.statistics import Recorder
 from workers import wire
 from workers.batcher import Batcher

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from errors import StoreUnavailable
+from storage.clock import wall_ms
 from storage.job import TERMINAL, Job, Status
-from storage.jobs import JobStore, wall_ms
+from storage.jobs import JobStore
 from workers.batcher import Batcher
 from workers.hands import Hands
 from workers.lane import Delivery

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from storage.jobs import wall_ms
+from storage.clock import wall_ms
 from workers.lane import Delivery
 from workers.stepping import StepEntry
 

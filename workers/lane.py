@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from errors import PenstockError
-from storage.jobs import Claim, wall_ms
+from storage.clock import wall_ms
+from storage.jobs import Claim
 from tasks import message as messages
 from tasks.intake import Inlet
 from tasks.message import Message

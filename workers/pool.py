@@ -12,7 +12,8 @@ from pathlib import Path
 
 from errors import PenstockError, StoreUnavailable
 from models.catalog import Entry, age
-from storage.jobs import JobStore, wall_ms
+from storage.clock import wall_ms
+from storage.jobs import JobStore
 from storage.statistics import Recorder
 from storage.workers import Workers, WorkerStatus
 from workers import neighbours

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from storage.jobs import wall_ms
+from storage.clock import wall_ms
 from workers import stepwire, wire
 from workers.batcher import likeness
 from workers.lane import Delivery

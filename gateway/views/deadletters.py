@@ -15,8 +15,8 @@ from gateway.asking import JOB_ID, base_url
 from gateway.json_bodies import read_json
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Parameter, Route
+from storage.clock import wall_ms
 from storage.deadletters import MOST_RUNNING, NEVER_MS, Letter, Replay
-from storage.jobs import wall_ms
 from tasks.job_object import timestamp
 from tasks.letters import Read, Wanted, opened, read
 

@@ -11,8 +11,8 @@ from gateway.asking import JOB_ID, base_url
 from gateway.parts import Parts
 from gateway.rendering import render
 from gateway.routes import Answer, Parameter, Route
+from storage.clock import wall_ms
 from storage.job import Job, Status
-from storage.jobs import wall_ms
 from tasks.job_object import JobObject
 from tasks.message import Message, decode
 

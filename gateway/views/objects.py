@@ -1,6 +1,5 @@
 """Uploads: streamed in, streamed or redirected out, erased after their time."""
 
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from gateway.json_bodies import read_whole
 from gateway.links import LINK_TTL_S
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
+from storage.clock import wall_ms
 from storage.objects import Stored
 from tasks.job_object import timestamp
 
@@ -76,7 +76,7 @@ class ObjectViews:
     def announce(self) -> tuple[str, int]:
         """A new object's id, and when it will be erased: settled first, so that no upload outlives its time."""
         id = "obj_" + str(ULID())
-        expires_ms = time.time_ns() // 1_000_000 + self.parts.settings.object_ttl_s * 1000
+        expires_ms = wall_ms() + self.parts.settings.object_ttl_s * 1000
         self.parts.jobs.schedule("object:" + upload_key(g.tenant, id), at_ms=expires_ms)
         return id, expires_ms
 
@@ -94,7 +94,7 @@ class ObjectViews:
         url = self.parts.objects.put_url(key, LINK_TTL_S, length=length)
         if url and length is None:
             # The store does not know our limit: it is held once nobody can send any more.
-            until_ms = time.time_ns() // 1_000_000 + (LINK_TTL_S + GRACE_S) * 1000
+            until_ms = wall_ms() + (LINK_TTL_S + GRACE_S) * 1000
             self.parts.jobs.schedule(f"measure:{key}", at_ms=until_ms)
         return answer(
             Presigned(
@@ -102,7 +102,7 @@ class ObjectViews:
                 method="PUT",
                 url=url
                 or base_url(self.parts, request.environ) + self.parts.links.path(key, method="PUT", length=length),
-                url_expires_at=timestamp(time.time_ns() // 1_000_000 + LINK_TTL_S * 1000),
+                url_expires_at=timestamp(wall_ms() + LINK_TTL_S * 1000),
                 expires_at=timestamp(expires_ms),
             ),
             201,

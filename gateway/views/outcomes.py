@@ -14,8 +14,8 @@ from gateway.problems import document
 from gateway.quotas import too_many
 from gateway.rendering import render
 from gateway.routes import Answer, Route
+from storage.clock import wall_ms
 from storage.job import Job, Status
-from storage.jobs import wall_ms
 from tasks.job_object import JobObject
 from tasks.message import decode, without_inputs
 from tasks.webhooks.body import without_contents

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from penstock import Job, Penstock
 
-from storage.jobs import wall_ms
+from storage.clock import wall_ms
 from tasks.message import VERSION, Message, new_id
 from tests.farm.harness import ROOT, Farm, submit_all
 

@@ -13,7 +13,7 @@ from kombu import Connection
 from penstock import Job, Penstock, Submission
 
 from storage import keys
-from storage.jobs import wall_ms
+from storage.clock import wall_ms
 from tasks.message import VERSION, Message, Webhook, new_id
 from tasks.topology import DELIVERY_LIMIT
 from tests.chaos.servers import control

@@ -14,7 +14,8 @@ from gateway.authentication import FRESH_S, NOTED_S, Authentication
 from gateway.front import Front
 from gateway.routes import Route
 from gateway.suspending import Step, run
-from storage.access import SCOPES, Access, Grant, digest, wall_ms
+from storage.access import SCOPES, Access, Grant, digest
+from storage.clock import wall_ms
 from storage.deliveries import Planned
 from storage.job import Status
 from tests.gateway.gate import ECHO, Gate, Ticks
