@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from errors import TargetRefused, Unreachable
+from errors import NotFound, TargetRefused, Unreachable
 from storage.deliveries import Attempt, Came, Deliveries, Delivery, Taken
 from storage.webhooks import DEFAULT, FAILING, GONE, Endpoint, Endpoints
 from tasks.webhooks import schedule, signing
@@ -123,7 +123,10 @@ class Deliverer:
         if delivery.endpoint in ("", DEFAULT) or not (outcome == "gone" or failing):
             return
         reason = GONE if outcome == "gone" else FAILING
-        self._endpoints.change(delivery.tenant, delivery.endpoint, lambda one: one.disable(reason, now_ms=now_ms))
+        try:
+            self._endpoints.change(delivery.tenant, delivery.endpoint, lambda one: one.disable(reason, now_ms=now_ms))
+        except NotFound:
+            return  # it was removed while it answered
         log.warning("webhook endpoint disabled", extra={"endpoint": delivery.endpoint, "reason": reason})
 
 

@@ -13,7 +13,7 @@ from storage.webhooks import FAILING, Endpoint
 from tasks.serve import THREADS
 from tasks.webhooks.schedule import GIVE_UP_MS
 from tasks.webhooks.sending import Answer
-from tests.tasks.hooks import Hooks
+from tests.tasks.hooks import Hooks, Sent
 
 TARGET = "acme/@erp.example"
 DAY_MS = 86_400_000
@@ -56,6 +56,21 @@ def test_new_description_leaves_the_days_of_failure_as_they_are(hooks: Hooks) ->
     fail(hooks, "job_1")
     hooks.endpoints.change("acme", made.id, lambda one: msgspec.structs.replace(one, description="new"))
     assert hooks.endpoints.conditions([f"acme/{made.id}"])[0].failing_ms == hooks.clock.ms
+
+
+def test_endpoint_that_is_removed_while_it_answers_is_nobodys_mistake(hooks: Hooks) -> None:
+    made = hooks.endpoints.create("acme", "https://one.example/hook", events=["job.completed"])
+
+    def removed(_: Sent) -> Answer:
+        hooks.endpoints.remove("acme", made.id)
+        return Answer(410, 2.0, b"")
+
+    hooks.respond = removed
+    hooks.submit(events=None)
+    hooks.finish()
+    hooks.work()
+    assert hooks.delivery().state == "disabled"
+    assert hooks.endpoints.all("acme") == []
 
 
 def test_eight_tenants_with_hanging_receivers_are_what_it_takes_to_hold_an_orchestrator() -> None:
