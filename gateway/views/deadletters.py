@@ -1,11 +1,10 @@
 """Dead letters: a tenant's failed jobs, listed by what they failed of, and sent back by the same filter."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from flask import Response, g, request
-from msgspec import Meta
 from ulid import ULID
 
 from errors import Fault, InvalidInput, NotFound, QuotaExceeded
@@ -13,11 +12,20 @@ from gateway import bodies
 from gateway.answers import answer
 from gateway.asking import JOB_ID, base_url
 from gateway.json_bodies import read_json
+from gateway.letter_objects import (
+    DeadLetter,
+    DeadLetterPage,
+    Moment,
+    ReplayObject,
+    ReplayPlan,
+    ReplayWish,
+    letter_shown,
+    replay_shown,
+)
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Parameter, Route
 from storage.clock import wall_ms
 from storage.deadletters import MOST_RUNNING, NEVER_MS, Letter, Replay
-from tasks.job_object import timestamp
 from tasks.letters import Read, Wanted, opened, read
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
@@ -32,99 +40,8 @@ MAX_BYTES = 256 * 1024
 REPLAY_ID = "rpl_"
 #: Seconds that a client is told to wait whose replays are too many.
 BUSY_RETRY_S = 10.0
-#: Fewer jobs a second are no replay: the slowest sends one in 17 minutes.
-SLOWEST = 0.001
-
-Text = Annotated[str, Meta(max_length=128)]
-Id = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
-Moment = Annotated[datetime, Meta(tz=True)]
-
-
-class FormerError(msgspec.Struct, frozen=True, kw_only=True):
-    attempt: int
-    code: str
-    at: str | None
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A failed job."""
-
-    id: str
-    object: str = "dead_letter"
-    model: str
-    version: str
-    code: str
-    #: The job's problem document.
-    error: msgspec.Raw | None
-    attempt: int
-    failures: int
-    worker_losses: int
-    interruptions: int
-    #: How often it was sent back to the queue after its end, and the last five errors before that, oldest first.
-    replays: int
-    former_errors: list[FormerError]
-    metadata: dict[str, Any]
-    created_at: str | None
-    failed_at: str | None
-    #: The job itself.
-    url: str
-
-
-class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Newest first. With a filter a page may hold fewer than asked for, even none, and have a next one."""
-
-    object: str = "list"
-    data: list[DeadLetter]
-    next_cursor: str | None = None
-
-
-class ReplayWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which dead letters: by ids, by a filter (all that it says must hold), or all."""
-
-    ids: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
-    model: Text = ""
-    version: Text = ""
-    code: Text = ""
-    since: Moment | None = None
-    until: Moment | None = None
-    metadata: Annotated[dict[Text, str], Meta(max_length=16)] = {}
-    #: Needed where nothing else says which.
-    all: bool = False
-    #: Only say how many there are.
-    dry_run: bool = False
-    #: Jobs a second; without it, as fast as the farm can.
-    rate: Annotated[float, Meta(ge=SLOWEST, le=10_000)] | None = None
-
-
-class ReplayPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay would do."""
-
-    object: str = "replay_plan"
-    matched: int
-    #: False where there are more letters than a dry run looks at: `matched` is what it found until then.
-    complete: bool
-    sample: list[DeadLetter]
-
-
-class ReplayObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A replay on its way."""
-
-    id: str
-    object: str = "replay"
-    #: running, completed or canceled.
-    status: str
-    rate: float | None
-    #: Jobs that are queued again, and those that could not be (their time to start was over, or they are no dead
-    #: letters any more).
-    replayed: int
-    skipped: int
-    created_at: str | None
-    completed_at: str | None
-    url: str
-
 
 _wish = msgspec.json.Decoder(ReplayWish)
-_former = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class DeadLetterViews:
@@ -210,40 +127,10 @@ class DeadLetterViews:
         return replay
 
     def replay_object(self, replay: Replay) -> ReplayObject:
-        return ReplayObject(
-            id=replay.id,
-            status=replay.status,
-            rate=replay.rate or None,
-            replayed=replay.replayed,
-            skipped=replay.skipped,
-            created_at=timestamp(replay.created_ms),
-            completed_at=timestamp(replay.completed_ms),
-            url=f"{base_url(self.parts, request.environ)}/v1/replays/{replay.id}",
-        )
+        return replay_shown(replay, base=base_url(self.parts, request.environ))
 
     def shown(self, one: Read) -> DeadLetter:
-        job, message = one.job, one.message
-        former = _former.decode(job.history) if job.history else []
-        return DeadLetter(
-            id=job.id,
-            model=message.model,
-            version=message.version,
-            code=one.code,
-            error=None if job.error is None else msgspec.Raw(job.error),
-            attempt=job.attempt,
-            failures=job.failures,
-            worker_losses=job.losses,
-            interruptions=job.interruptions,
-            replays=job.replays,
-            former_errors=[
-                FormerError(attempt=int(was["attempt"]), code=was["code"], at=timestamp(int(was["at_ms"])))
-                for was in former
-            ],
-            metadata=message.metadata,
-            created_at=timestamp(job.created_ms),
-            failed_at=timestamp(job.completed_ms),
-            url=f"{base_url(self.parts, request.environ)}/v1/jobs/{job.id}",
-        )
+        return letter_shown(one, base=base_url(self.parts, request.environ))
 
 
 def asked() -> tuple[Wanted, int, Letter]:
