@@ -9,8 +9,8 @@ from tests.fuzz.campaign import Campaign
 
 def test_requests_wrong_in_some_bytes_are_no_fault_of_the_farm(farm: Farm) -> None:
     campaign = Campaign(farm, number=1)
-    campaign.by_bytes(1500)
+    campaign.by_bytes(800)
     assert campaign.finish() == []
     # Were hardly any understood, or none refused, the test would be testing nothing.
-    assert campaign.statuses[202] > 20
-    assert campaign.statuses[400] + campaign.statuses[422] > 300
+    assert sum(campaign.statuses[good] for good in (200, 201, 202)) > 50
+    assert campaign.statuses[400] + campaign.statuses[422] > 150

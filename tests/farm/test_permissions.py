@@ -3,6 +3,7 @@
 import inspect
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.services.fixtures import require_servers
 from tests.services.rabbitmq import RabbitMQ, password_hash, rabbitmq_service
 from tests.services.redis_ import Redis, redis_service
 
+PENSTOCK = [sys.executable, str(ROOT / "farm.py"), "run"]
 X = [float(number) for number in range(16)]
 PASSWORD = "a-password-of-the-tests"
 #: The role of each of the harness' processes.
@@ -58,12 +60,10 @@ def test_secrets_are_the_gateways_alone() -> None:
 
 
 def test_command_prints_every_role_as_text_and_as_json() -> None:
-    text = subprocess.run(
-        ["penstock", "topology", "--acl"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    text = subprocess.run([*PENSTOCK, "topology", "--acl"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     data = json.loads(
         subprocess.run(
-            ["penstock", "topology", "--acl", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+            [*PENSTOCK, "topology", "--acl", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
     )
     assert set(data) == set(BROKER) == set(roles.ROLES)
