@@ -14,6 +14,7 @@ import redis
 
 from errors import InvalidInput, ObjectsUnavailable, StoreUnavailable
 from storage.deliveries import Deliveries
+from storage.job import Job, Status
 from storage.jobs import Due, JobStore
 from storage.objects import Objects
 from storage.workers import TTL_S
@@ -34,8 +35,8 @@ GAP_MS = 5000
 PUT_OFF_MS = 30_000
 #: Until a retry that the broker did not take is published again, milliseconds.
 AGAIN_MS = 2_000
-#: Members worked on in one tick.
-LIMIT = 500
+#: Members worked on in one tick, and how long ticks may follow each other without a pause, seconds.
+LIMIT, BUSY_S = 500, 2.0
 
 
 class Relay:
@@ -154,10 +155,17 @@ class Relay:
         remains = without_inputs(job.message) if job and job.hooks else b""
         # The record first: a client that retries the job at this moment keeps its inputs, or is told that it is gone.
         if job is not None and self._jobs.erase(job, reason="expired", remains=remains) != "kept":
-            self._objects.delete_prefix(f"{job.tenant}/jobs/{id}/")
+            if stored(job):
+                self._objects.delete_prefix(f"{job.tenant}/jobs/{id}/")
             if job.events:
                 self._deliveries.forget(id)
         self._jobs.settle(due)
+
+
+def stored(job: Job) -> bool:
+    """Whether the object store may hold something of the job; of most it holds nothing, and to ask it takes long."""
+    plain = job.status is Status.SUCCEEDED and job.attempt == 1 and not job.outputs_key and not job.steps
+    return not plain or f"jobs/{job.id}/".encode() in job.message
 
 
 class Patience:
@@ -188,7 +196,10 @@ class RelayThread(Ticking):
         self._next_reap_s = 0.0
 
     def work(self) -> None:
-        self._relay.tick()
+        until_s = time.monotonic() + BUSY_S
+        # As long as whole slices are due, a pause between them would let them pile up.
+        while self._relay.tick() >= LIMIT and time.monotonic() < until_s:
+            pass
         if time.monotonic() >= self._next_reap_s:
             self._next_reap_s = time.monotonic() + REAP_S
             self._reaper.reap(orphans=self._relay.patience.over)

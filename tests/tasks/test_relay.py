@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from storage.quotas import Quotas
 from storage.workers import Workers, WorkerStatus
 from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
-from tasks.relay import Patience, Relay
+from tasks.relay import Patience, Relay, stored
 from tasks.replaying import Replayer
 from tasks.topology import depth
 from tests.services.valkey import Valkey
@@ -317,3 +318,17 @@ def test_retries_that_the_broker_does_not_take_leave_room_for_others(
     assert jobs.due(limit=9) == []
     clock.ms += 2000
     assert [due.member for due in jobs.due(limit=9)] == ["retry:job_1"]
+
+
+def test_object_store_is_asked_only_where_it_may_hold_something() -> None:
+    body = MESSAGE.encode()
+    plain = Job(
+        id="job_1", tenant="acme", queue=MESSAGE.queue, status=Status.SUCCEEDED, message=body, created_ms=1, attempt=1
+    )
+    assert not stored(plain)
+    changes: list[dict[str, Any]] = [
+        {"message": body.replace(b"{}", b'{"x": {"object": "acme/jobs/job_1/in/x"}}')}, {"attempt": 2},
+        {"outputs_key": "acme/jobs/job_1/out/1"}, {"steps": b"[]"}, {"status": Status.CANCELED},
+    ]  # fmt: skip
+    for change in changes:
+        assert stored(msgspec.structs.replace(plain, **change)), change
