@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from errors import QuotaExceeded
+from errors import PenstockError, QuotaExceeded
 from gateway.suspending import blocking
 from storage.quotas import UNLIMITED, Quota, Quotas
 
@@ -57,10 +57,9 @@ class Toll:
     def _ask(self) -> None:
         try:
             self.look()
-        # What was known is used until the store answers. Whatever it is: a client that is closed meanwhile raises
-        # what it likes.
-        except Exception as error:  # noqa: BLE001
-            log.warning("quotas could not be read", extra={"reason": str(error)})
+        # What was known is used until the store answers.
+        except PenstockError as error:
+            log.warning("quotas could not be read", extra={"reason": error.detail})
         finally:
             self._asking.release()
 

@@ -11,6 +11,7 @@ import pytest
 from tests.chaos import tmpfs
 from tests.chaos.farm import Clock, Way
 from tests.chaos.faults import FAULTS, deck, known
+from tests.services.fixtures import unavailable
 
 CLOCK = str(Path(__file__).with_name("clock"))
 #: Prints the time whenever it reads a line.
@@ -70,7 +71,7 @@ def test_clock_of_a_running_process_is_shifted_and_set_right_again(tmp_path: Pat
 def test_full_disk_takes_no_more_until_it_is_emptied(tmp_path: Path) -> None:
     with tmpfs.mounted(tmp_path / "disk") as done:
         if not done:
-            pytest.skip("mounting needs root")
+            unavailable("mounting needs root")
         file = tmp_path / "disk" / "file"
         file.write_bytes(b"x" * 100_000)
         tmpfs.fill(tmp_path / "disk")
