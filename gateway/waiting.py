@@ -211,6 +211,10 @@ class Waiting:
 
     def _subscribe(self, connection: "redis.Connection") -> None:
         connection.connect()
+        # A store that reads its log after a restart takes subscriptions, but answers no reads: whoever is woken now
+        # would look, and be told that it is away. This raises until it answers.
+        connection.send_command("EXISTS", keys.COUNTERS)
+        connection.read_response()
         connection.send_command("SUBSCRIBE", keys.DONE)
         connection.read_response()
         with self._lock:

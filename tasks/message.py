@@ -29,6 +29,16 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
     events: tuple[str, ...] = ("job.completed",)
 
 
+class Shard(msgspec.Struct, frozen=True):
+    """Rows of a table in place of `inputs`: an Arrow file in the object store (docs/messages.md)."""
+
+    #: Keys: the rows, and where their outputs go. Both begin with the message's tenant and `/`.
+    rows: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    output: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    #: The scoring it is part of, which hears of its end; empty: a job like any other.
+    scoring: str = ""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job as it lies in the queue. `inputs` stays raw JSON until an executor reads it."""
 
@@ -60,6 +70,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     weight: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
     #: Sizes of the axes that the model leaves open and does not pad: jobs of one shape go into a batch together.
     shape: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    #: Rows that lie in an object; then `inputs` is `{}`.
+    shard: Shard | None = None
 
     @property
     def queue(self) -> str:
