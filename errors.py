@@ -7,7 +7,7 @@ PenstockError
 ├── AccessError       unauthenticated 401 · forbidden 403
 ├── NotThere          not_found 404 · unknown_model 404 · method_not_allowed 405 · result_expired 410
 ├── WrongMoment       not_ready 409 · already_terminal 409
-│                     not_loaded 409 · version_conflict 409
+│                     not_loaded 409 · version_conflict 409 · input_changed 409
 ├── Busy              queue_full 429 · quota_exceeded 429
 ├── Away              broker_unavailable 503 · store_unavailable 503 · objects_unavailable 503
 ├── DeliveryError     target_refused · unreachable: recorded with a webhook's attempt, answered to nobody
@@ -208,6 +208,12 @@ class VersionConflict(WrongMoment):
     """The model's labels or traffic do not allow that."""
 
     code, status = "version_conflict", 409
+
+
+class InputChanged(WrongMoment):
+    """The input was changed after it was accepted."""
+
+    code, status = "input_changed", 409
 
 
 class Busy(PenstockError):

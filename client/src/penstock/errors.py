@@ -9,7 +9,7 @@ PenstockError
 │                      RequestTimeout · UriTooLong · HeadersTooLarge
 ├── AccessError        Unauthenticated · Forbidden
 ├── NotThere           NotFound · UnknownModel · MethodNotAllowed · ResultExpired
-├── WrongMoment        NotReady · AlreadyTerminal · NotLoaded · VersionConflict
+├── WrongMoment        NotReady · AlreadyTerminal · NotLoaded · VersionConflict · InputChanged
 ├── Busy               QueueFull · QuotaExceeded
 ├── Away               BrokerUnavailable · StoreUnavailable · ObjectsUnavailable
 └── JobFailure         ModelError · OutOfMemory · WorkerLost · TimedOut · AttemptsExhausted
@@ -236,6 +236,12 @@ class VersionConflict(WrongMoment):
     """The model's labels or traffic do not allow that."""
 
     code, status = "version_conflict", 409
+
+
+class InputChanged(WrongMoment):
+    """The input was changed after it was accepted."""
+
+    code, status = "input_changed", 409
 
 
 class Busy(PenstockError):
