@@ -139,6 +139,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return all(tensor.shape[:1] == (-1,) for tensor in (*self.inputs, *self.outputs))
 
     @cached_property
+    def unscorable(self) -> str:
+        """Why rows of a table cannot be run through it as a shard, for whoever asked for that; empty: they can."""
+        if self.kind == "pipeline":
+            return f"{self.name!r} is a pipeline: score the models of its steps, or send its rows as jobs"
+        if not self.rowed:
+            return f"{self.name!r} does not count rows on the first axis of each tensor: send its rows as jobs"
+        return ""
+
+    @cached_property
     def weighed(self) -> tuple[Weight, ...]:
         """What tells a row's weight before anything has run; the heaviest counts."""
         if self.batching.weight is not None:

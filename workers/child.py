@@ -146,6 +146,8 @@ def read_call(manifest: Manifest, item: wire.Item, objects: Objects) -> Call:
     if item.tensors is not None:
         return Call(inputs_of(manifest, item.tensors), msgspec.json.decode(item.parameters))
     message = messages.decode(item.body)
+    if message.shard is not None:
+        raise InvalidInput(manifest.unscorable or "rows of a shard do not run beside jobs")
     try:
         inputs = msgspec.json.decode(message.inputs)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
