@@ -7,7 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev models demo run test test-fast check audit bench chaos docs lock clean
+.PHONY: help install dev models demo run test test-fast check audit bench chaos client docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ SECONDS ?= 120
 chaos: $(VENV)/.dev ## Break everything under load, and check that no job is lost or answered twice (SEEDS=1-10 SECONDS=120)
 	@$(BIN)/python -m tests.services.install
 	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --seconds $(SECONDS) $(ARGS)
+
+client: $(VENV)/.dev ## Write the asynchronous client anew from the one that blocks
+	@$(BIN)/python -m client.twin
 
 docs: $(VENV)/.installed ## Write the generated pages of docs/
 	@$(BIN)/python -c "import settings; print('# Settings\n\nRead from the environment, once, at start; \`penstock config\` prints what is in force.\nA name that is not in this table is an error that names the nearest one.\nA setting that holds a secret can name a file instead: \`PENSTOCK_REDIS_URL_FILE=/run/secrets/redis\`.\n\n' + settings.table(), end='')" > docs/settings.md

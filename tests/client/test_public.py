@@ -14,6 +14,7 @@ def test_public_names_are_these_and_no_others() -> None:
     assert sorted(penstock.__all__) == penstock.__all__
     tree = {cls.__name__ for cls in below(penstock.PenstockError)}
     others = {
+        "AsyncPenstock",
         "DeadLetter",
         "Delivery",
         "DeliveryAttempt",

@@ -6,6 +6,7 @@ with Penstock("http://127.0.0.1:8080") as client:
     outputs = client.run("minilm", {"text": ["a sentence", "another one"]})
 """
 
+from penstock.aio.client import AsyncPenstock
 from penstock.client import Penstock
 from penstock.dead_letters import DeadLetter, FormerError, Replay, ReplayPlan
 from penstock.errors import (
@@ -66,6 +67,7 @@ from penstock.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
 __all__ = [
     "AccessError",
     "AlreadyTerminal",
+    "AsyncPenstock",
     "AttemptsExhausted",
     "Away",
     "BadRequest",

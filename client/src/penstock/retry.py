@@ -7,6 +7,11 @@ from penstock.errors import Away, Busy, PenstockError, Unreachable
 
 Answer = TypeVar("Answer")
 
+#: Asks once; raises PenstockError.
+Attempt = Callable[[], Answer]
+#: Waits so many seconds.
+Sleep = Callable[[float], None]
+
 #: The first pause; each further one is twice as long, up to the longest.
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -38,12 +43,12 @@ def worth_repeating(error: PenstockError, *, repeatable: bool) -> bool:
 
 
 def persist(
-    attempt: Callable[[], Answer],
+    attempt: Attempt[Answer],
     *,
     patience_s: float,
     repeatable: bool,
     clock: Callable[[], float],
-    sleep: Callable[[float], None],
+    sleep: Sleep,
     jitter: Callable[[], float],
 ) -> Answer:
     """Call `attempt` until it returns, or raises what is not worth repeating."""

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 
 from penstock.errors import BadRequest, PenstockError, UnexpectedAnswer, Unreachable, answer_error
-from penstock.retry import persist, seconds
+from penstock.retry import Attempt, Sleep, persist, seconds
+from penstock.streams import Body, content, store
 
 Got = TypeVar("Got")
 
@@ -22,7 +23,7 @@ CONNECT_TIMEOUT_S = 5.0
 CHUNK_BYTES = 256 * 1024
 
 #: Opens a request's body; called again for each try, so that a stream starts anew.
-OpenBody = Callable[[], bytes | Iterator[bytes]]
+OpenBody = Callable[[], Body]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Transport:
         timeout_s: float,
         retry_for_s: float,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Sleep = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         headers = {"User-Agent": user_agent} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
@@ -98,11 +99,11 @@ class Transport:
             into.truncate()
             with self._opened("GET", path) as response:
                 for chunk in response.iter_bytes(CHUNK_BYTES):
-                    into.write(chunk)
+                    store(into, chunk)
 
         self._persist(attempt, patience_s=None, repeatable=True)
 
-    def _persist(self, attempt: Callable[[], Got], *, patience_s: float | None, repeatable: bool) -> Got:
+    def _persist(self, attempt: Attempt[Got], *, patience_s: float | None, repeatable: bool) -> Got:
         return persist(
             attempt,
             patience_s=self._retry_for_s if patience_s is None else patience_s,
@@ -129,7 +130,7 @@ class Transport:
             read=self._timeout_s + (wait_s + LONG_POLL_MARGIN_S if wait_s else 0.0),
         )
         request = self._http.build_request(
-            method, path, params=query, headers=headers, content=body() if body else None, timeout=timeout
+            method, path, params=query, headers=headers, content=content(body()) if body else None, timeout=timeout
         )
         try:
             # httpx drops the Authorization header where a redirect leaves the gateway (RFC 9110, 15.4).
