@@ -38,6 +38,13 @@ TARGETS = PREFIX + "targets"
 #: Hash of counters: what came of webhooks.
 HOOK_COUNTERS = PREFIX + "hookcounters"
 
+#: Sorted set of the scorings that nobody drives yet, `<tenant>/<id>`; equal scores: they sort by tenant and time.
+SCORINGS_WAITING = PREFIX + "scorings.waiting"
+#: Sorted set of the scorings that are driven, `<tenant>/<id>`, by the time when their driver's lease runs out.
+SCORINGS_DRIVEN = PREFIX + "scorings.driven"
+#: Hash of the tenants whose scorings were driven: tenant -> the number of its last turn.
+SCORINGS_TURNS = PREFIX + "scorings.turns"
+
 
 def job(id: str) -> str:
     return PREFIX + "job:" + id
@@ -134,3 +141,28 @@ def condition(target: str) -> str:
 def statistics(pool: str, model: str, version: str) -> str:
     """Hash of what one model version's executors did in one pool."""
     return PREFIX + f"statistics:{pool}:{model}:{version}"
+
+
+def scoring(id: str) -> str:
+    """Hash of one scoring: what was asked, what has become of it, and how far its driver is."""
+    return PREFIX + "scoring:" + id
+
+
+def scoring_shards(id: str) -> str:
+    """Hash of a scoring's shards that are out, or done before one that comes first: number -> what it is."""
+    return scoring(id) + ":shards"
+
+
+def scoring_folded(id: str) -> str:
+    """List of a scoring's shards that are done, in row order, until an index in the object store has them."""
+    return scoring(id) + ":folded"
+
+
+def scoring_ended(id: str) -> str:
+    """Set of a scoring's shard jobs that ended and were not looked at; also the channel that tells of them."""
+    return scoring(id) + ":ended"
+
+
+def tenant_scorings(tenant: str) -> str:
+    """Sorted set of a tenant's scoring ids; equal scores, so that ids (ULIDs) sort by time."""
+    return PREFIX + "scorings:" + tenant

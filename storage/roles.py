@@ -49,25 +49,31 @@ HOOKS = (
     keys.SUBSCRIBERS, keys.endpoints("*"), keys.delivery("*"), keys.deliveries("*"), keys.TARGETS, keys.target("*"),
     keys.sending("*"), keys.condition("*"), keys.HOOK_COUNTERS,
 )  # fmt: skip
-CHANNELS = (keys.DONE, keys.MOVES)
+#: Offline runs, and their shards.
+SCORINGS = (
+    keys.SCORINGS_WAITING, keys.SCORINGS_DRIVEN, keys.SCORINGS_TURNS, keys.tenant_scorings("*"), keys.scoring("*"),
+    keys.scoring_shards("*"), keys.scoring_folded("*"), keys.scoring_ended("*"),
+)  # fmt: skip
+CHANNELS = (keys.DONE, keys.MOVES, keys.scoring_ended("*"))
 
 ROLES: Mapping[str, Role] = {
     "gateway": Role(
         both=(
-            *JOBS, *HOOKS, keys.idempotency("*", "*"), keys.bucket("*"), keys.replay("*"), keys.replays("*"),
+            *JOBS, *HOOKS, *SCORINGS, keys.idempotency("*", "*"), keys.bucket("*"), keys.replay("*"), keys.replays("*"),
             keys.DEPLOYMENTS, keys.API_KEYS_USED, keys.SECRET,
         ),
         reads=(*WORKERS, keys.API_KEYS, keys.QUOTAS, keys.REFUSED),
         channels=CHANNELS,
     ),
     "worker": Role(
-        both=(*JOBS, *WORKERS, keys.REFUSED),
-        reads=(keys.SUBSCRIBERS, keys.DEPLOYMENTS),
+        # The end of a shard's job is told to its scoring.
+        both=(*JOBS, *WORKERS, keys.REFUSED, keys.scoring_ended("*")),
+        reads=(keys.SUBSCRIBERS, keys.DEPLOYMENTS, keys.scoring("*"), keys.scoring_shards("*")),
         channels=CHANNELS,
     ),
     "orchestrator": Role(
-        both=(*JOBS, *HOOKS, keys.replay("*"), keys.REFUSED, keys.lock("*"), keys.WORKERS, keys.gone("*")),
-        reads=(keys.worker("*"), keys.QUOTAS),
+        both=(*JOBS, *HOOKS, *SCORINGS, keys.replay("*"), keys.REFUSED, keys.lock("*"), keys.WORKERS, keys.gone("*")),
+        reads=(keys.worker("*"), keys.statistics("*", "*", "*"), keys.QUOTAS),
         channels=CHANNELS,
         # The reaper looks through every job for those that run nowhere any more.
         commands=(*COMMANDS, "+scan"),

@@ -129,6 +129,8 @@ class Scoring(msgspec.Struct, frozen=True, kw_only=True):
     #: Why it failed: a problem document, JSON.
     error: bytes = b""
     estimate: Estimate | None = None
+    #: Why its contents are gone: "" (they are not), "deleted" or "expired".
+    erased: str = ""
 
     @property
     def id(self) -> str:

@@ -11,8 +11,11 @@ from storage import keys
 from storage.connection import Client
 
 FOLDER = Path(__file__).with_name("lua")
-#: Scripts that end a job, or undo its end, begin with the shared lines of terminal.lua.
-ENDING = frozenset({"claim", "finish", "cancel", "requeue", "expire", "erase", "retry", "fail", "revive"})
+#: Scripts that end a job or a scoring, or undo its end, begin with the shared lines of terminal.lua.
+ENDING = frozenset(
+    {"claim", "finish", "cancel", "requeue", "expire", "erase", "retry", "fail", "revive", "scoring_cancel",
+     "scoring_erase", "scoring_advance"}
+)  # fmt: skip
 
 #: Keys, and beginnings of keys, that scripts use beside those they are given.
 NAMES = (

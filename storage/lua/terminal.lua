@@ -53,3 +53,26 @@ local function announce(due, channel, counters)
   for tenant, change in pairs(landed) do redis.call("HINCRBY", IN_FLIGHT, tenant, change) end
   redis.call("PUBLISH", channel, table.concat(ended, " "))
 end
+local SCORING_TIDY_MS = 60000
+-- What an erased scoring leaves: enough to answer that it is gone. The relay erases its objects.
+local function entomb(key, id, due, now)
+  local remains = redis.call("HGET", key, "remains")
+  redis.call("HSET", key, "spec", remains)
+  redis.call("HDEL", key, "remains", "error", "estimate", "output_key", "errors_key", "unfinished_error")
+  redis.call("DEL", key .. ":shards", key .. ":folded", key .. ":ended")
+  redis.call("EXPIRE", key, TOMBSTONE_S)
+  redis.call("ZADD", due, now, "scoring:" .. id)
+end
+-- A scoring reaches its end. What dead attempts left is erased a while later (tasks/relay.py).
+local function conclude(key, id, driven, due, status, now)
+  local held = redis.call("HMGET", key, "tenant", "result_ttl_s", "erased", "webhook")
+  redis.call("HSET", key, "status", status, "ended_ms", now, "expires_ms", now + tonumber(held[2]) * 1000)
+  redis.call("ZREM", driven, held[1] .. "/" .. id)
+  redis.call("DEL", key .. ":shards", key .. ":folded", key .. ":ended")
+  if held[3] then
+    entomb(key, id, due, now)
+  else
+    redis.call("ZADD", due, now + SCORING_TIDY_MS, "scoring:" .. id)
+    emit(key, id, "scoring.completed", held[4], now)
+  end
+end
