@@ -84,7 +84,8 @@ async def read_job(parts: Parts, id: str, *, tenant: str) -> Job:
 
 def permitted(job: Job | None, id: str, *, tenant: str) -> Job:
     """The record found under `id`, if `tenant` may see it and there is something to see; raises as `own_job`."""
-    if job is None or job.tenant != tenant:
+    # A scoring's shards are seen by their scoring alone.
+    if job is None or job.tenant != tenant or job.scoring:
         raise NotFound(f"no job {id[:80]!r}")
     if job.erased == "deleted":
         raise ResultExpired(f"job {id} was deleted")

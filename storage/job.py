@@ -62,6 +62,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     result_ttl_s: int
     #: Events that the job's own webhook wants, separated by spaces.
     webhook: str = ""
+    #: The scoring whose shard it is: then nobody but that sees it.
+    scoring: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +117,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: How often it was sent back to the queue after its end, and the last errors before that, oldest first, JSON.
     replays: int = 0
     history: bytes = b""
+    #: The scoring whose shard it is: then no client ever sees it.
+    scoring: str = ""
 
     @property
     def terminal(self) -> bool:
@@ -154,4 +158,5 @@ READ: dict[str, Callable[[bytes], object]] = {
     "outputs_key": _text, "error": bytes, "queue_ms": float, "compute_ms": float,
     "batch_size": int, "device": _text, "steps": bytes, "replays": int, "history": bytes,
     "webhook": _text, "events": int, "hooks": int, "hooks_failed": int,
+    "scoring": _text,
 }  # fmt: skip

@@ -219,7 +219,7 @@ class JobStore:
     ) -> Call:
         tenant, queue, limit = group
         rows = [
-            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body, job.webhook)
+            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body, job.webhook, job.scoring)
             for job, (_, body) in zip(jobs, given, strict=True)
         ]
         return Call(
@@ -260,6 +260,11 @@ class JobStore:
         with store_errors():
             fields = self._client.hgetall(keys.job(id))
         return _seen(id, fields)
+
+    def forget(self, *ids: str) -> None:
+        """Erase records of shards' jobs, which leave no tombstone."""
+        with store_errors():
+            self._client.delete(*map(keys.job, ids))
 
     def get_all(self, ids: Sequence[str]) -> list[Job | None]:
         """Many records, as `get` gives them, in one round trip."""

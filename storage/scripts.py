@@ -21,6 +21,7 @@ ENDING = frozenset(
 NAMES = (
     f'local OUTBOX, SUBSCRIBERS = "{keys.OUTBOX}", "{keys.SUBSCRIBERS}"\n'
     f'local IN_FLIGHT, FAILED = "{keys.IN_FLIGHT}", "{keys.failed_jobs("")}"\n'
+    f'local SCORING = "{keys.scoring("")}"\n'
     f'local WAITING, WORKER, GONE = "{keys.waiting("")}", "{keys.worker("")}", "{keys.gone("")}"\n'
 )
 

@@ -55,7 +55,7 @@ def read(jobs: JobStore, letters: list[Letter]) -> list[Read]:
 
 
 def opened(letter: Letter, job: Job | None) -> Read | None:
-    if job is None or job.status is not Status.FAILED or job.erased or not job.message:
+    if job is None or job.status is not Status.FAILED or job.erased or not job.message or job.scoring:
         return None
     try:
         message = decode(job.message)

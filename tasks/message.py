@@ -101,6 +101,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             start_by_ms=self.start_by_ms(created),
             result_ttl_s=self.result_ttl_s,
             webhook=" ".join(self.webhook.events) if self.webhook else "",
+            scoring=self.shard.scoring if self.shard else "",
         )
 
 

@@ -4,9 +4,9 @@
 -- Returns the status before the call, "missing", "erased" or "quota"; the relay publishes the message
 local FORMER_ERRORS = 5
 local held = redis.call("HMGET", KEYS[1], "status", "erased", "tenant", "counted", "error", "attempt", "completed_ms",
-  "history")
+  "history", "scoring")
 local status = held[1]
-if not status or status == "withdrawn" then return "missing" end
+if not status or status == "withdrawn" or held[9] then return "missing" end
 if held[2] and held[2] ~= "" then return "erased" end
 if status ~= "failed" and status ~= "canceled" and status ~= "expired" then return status end
 local most = tonumber(ARGV[4])

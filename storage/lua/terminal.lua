@@ -10,7 +10,9 @@ local function heard(key, event, wanted)
   if wanted and string.find(wanted, event, 1, true) then return true end
   if subscribers == nil then subscribers = redis.call("EXISTS", SUBSCRIBERS) == 1 end
   if not subscribers then return false end
-  local tenant = redis.call("HGET", key, "tenant") or ""
+  local own = redis.call("HMGET", key, "tenant", "scoring")
+  if own[2] then return false end
+  local tenant = own[1] or ""
   if subscribed[tenant] == nil then subscribed[tenant] = redis.call("HGET", SUBSCRIBERS, tenant) or "" end
   return string.find(subscribed[tenant], event, 1, true) ~= nil
 end
@@ -25,12 +27,28 @@ local function untold(key, id)
   local number = redis.call("HGET", key, "events")
   return number and redis.call("ZSCORE", OUTBOX, "job.completed:" .. number .. ":" .. id) and number
 end
+local SHARD_S = 86400
+-- The end of a shard's job is told to its scoring, and to nobody else.
+local function terminate_shard(key, id, scoring, waiting, due, status, now, ran, ...)
+  redis.call("HSET", key, "status", status, "completed_ms", now, ...)
+  redis.call("EXPIRE", key, SHARD_S)
+  if not ran then
+    redis.call("ZREM", waiting, id)
+    redis.call("ZREM", due, "retry:" .. id)
+  end
+  local ended = SCORING .. scoring .. ":ended"
+  if redis.call("HEXISTS", SCORING .. scoring, "ended_ms") == 0 and redis.call("EXISTS", SCORING .. scoring) == 1 then
+    redis.call("SADD", ended, id)
+    redis.call("PUBLISH", ended, id)
+  end
+end
 -- `wanted`: the events of the job's own webhook. `ran`: it was running, so that it stands neither among the waiting nor
 -- in the due set. `...`: further fields to set.
 local function terminate(key, id, waiting, due, status, now, ttl_s, wanted, ran, ...)
   ttl_s = tonumber(ttl_s) or 86400
   local expires = now + ttl_s * 1000
-  local own = redis.call("HMGET", key, "tenant", "counted")
+  local own = redis.call("HMGET", key, "tenant", "counted", "scoring")
+  if own[3] then return terminate_shard(key, id, own[3], waiting, due, status, now, ran, ...) end
   redis.call("HSET", key, "status", status, "completed_ms", now, "expires_ms", expires, "counted", "0", ...)
   redis.call("EXPIRE", key, ttl_s + TOMBSTONE_S)
   if not ran then
