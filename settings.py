@@ -75,6 +75,9 @@ class Settings:
     model_fetch_s: float = setting(3600.0, "seconds that loading a model package may take")
     webhook_allow: str = setting("", "networks that webhooks may go to although not public: `10.1.2.0/24, …`")
     webhook_ports: str = setting("443, 8443", "ports that webhooks may go to, and ranges: `443, 8000-8999`")
+    scoring_buckets: str = setting(
+        "", "buckets that scorings may read by `s3://`, `name` or `name/prefix/`, comma-separated"
+    )
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "text or json")
 

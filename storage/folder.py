@@ -3,15 +3,16 @@
 import errno
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from errors import NotFound, ObjectsUnavailable
+from errors import InputChanged, NotFound, ObjectsUnavailable
 from storage.objectkeys import check_key, check_prefix
-from storage.streams import CHUNK_BYTES, Incoming, Outgoing, Stored
+from storage.streams import CHUNK_BYTES, Incoming, Outgoing, Stat, Stored
 
 #: Unfinished uploads. No key begins with a dot, so that no object can lie here.
 UNFINISHED = ".unfinished"
@@ -41,14 +42,23 @@ class Folder:
             unfinished.unlink(missing_ok=True)
         return incoming.stored
 
-    def open(self, key: str) -> Outgoing:
+    def open(self, key: str, *, start: int = 0, length: int | None = None, etag: str = "") -> Outgoing:
         path = self._path(key)
         with translated(key):
             file = path.open("rb")
+            file.seek(start)
+        left = sys.maxsize if length is None else length
 
         def read(size: int) -> bytes:
+            nonlocal left
             with translated(key):
-                return file.read(size)
+                data = file.read(min(size, left))
+                # After reading: a file that is written to in place has another time before it has other bytes.
+                if etag and version(os.fstat(file.fileno())) != etag:
+                    file.close()
+                    raise InputChanged(f"object {key} is not what it was")
+            left -= len(data)
+            return data
 
         return Outgoing(read, file.close)
 
@@ -62,6 +72,15 @@ class Folder:
                 return path.stat().st_size
         except NotFound:
             return None
+
+    def stat(self, key: str) -> Stat | None:
+        path = self._path(key)
+        try:
+            with translated(key):
+                found = path.stat()
+        except NotFound:
+            return None
+        return Stat(found.st_size, version(found))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -136,6 +155,11 @@ class Folder:
             for entry in list(os.scandir(self._unfinished)):
                 if entry.stat().st_mtime < time.time() - ABANDONED_S:
                     os.unlink(entry)
+
+
+def version(found: os.stat_result) -> str:
+    """A file's version. An object is put by a rename, so that another one is another inode as well."""
+    return f"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"
 
 
 @contextmanager

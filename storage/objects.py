@@ -7,9 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 from errors import SettingsError
 from storage.folder import Folder
-from storage.streams import Outgoing, Stored
+from storage.streams import Outgoing, Stat, Stored
 
-__all__ = ["Objects", "Outgoing", "Stored", "open_objects"]
+__all__ = ["Objects", "Outgoing", "Stat", "Stored", "open_objects"]
 
 
 class Objects(Protocol):
@@ -26,14 +26,20 @@ class Objects(Protocol):
         more than `max_bytes` (PayloadTooLarge).
         """
 
-    def open(self, key: str) -> Outgoing:
-        """The bytes in pieces; raises NotFound at once."""
+    def open(self, key: str, *, start: int = 0, length: int | None = None, etag: str = "") -> Outgoing:
+        """The bytes in pieces, from `start` on, `length` at most; raises NotFound at once.
+
+        With `etag` those of that version alone: raises InputChanged where another one is there.
+        """
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
         """All the bytes; raises NotFound, or PayloadTooLarge for more than `max_bytes`."""
 
     def size(self, key: str) -> int | None:
         """Its length in bytes; None when it is not there."""
+
+    def stat(self, key: str) -> Stat | None:
+        """Its length and version; None when it is not there."""
 
     def delete(self, key: str) -> None:
         """Erase it if it is there."""

@@ -10,11 +10,11 @@ import urllib3
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
-from errors import NotFound, ObjectsUnavailable
+from errors import InputChanged, NotFound, ObjectsUnavailable
 from storage import presigning
 from storage.objectkeys import check_key, check_prefix
 from storage.s3server import Server, client, signer
-from storage.streams import Incoming, Outgoing, Stored
+from storage.streams import Incoming, Outgoing, Stat, Stored
 from storage.tidying import abort_unfinished_uploads
 
 #: An upload of unknown length goes in parts of this many bytes, the least that S3 takes. The client holds about six
@@ -50,10 +50,16 @@ class S3:
             self._client.put_object(self._bucket, key, cast(BinaryIO, incoming), -1, part_size=PART_BYTES)
         return incoming.stored
 
-    def open(self, key: str) -> Outgoing:
+    def open(self, key: str, *, start: int = 0, length: int | None = None, etag: str = "") -> Outgoing:
         check_key(key)
+        if length == 0:
+            return Outgoing(lambda size: b"", lambda: None)
+        # A whole answer is of one version, so that asking for it once is enough.
+        headers: dict[str, str | list[str] | tuple[str]] = {"If-Match": f'"{etag}"'} if etag else {}
         with translated(key):
-            answer = self._client.get_object(self._bucket, key)
+            answer = self._client.get_object(
+                self._bucket, key, offset=start, length=length or 0, request_headers=headers
+            )
 
         def read(size: int) -> bytes:
             with translated(key):
@@ -75,6 +81,22 @@ class S3:
                 return int(self._client.stat_object(self._bucket, key).size or 0)
         except NotFound:
             return None
+
+    def stat(self, key: str) -> Stat | None:
+        check_key(key)
+        try:
+            with translated(key):
+                found = self._client.stat_object(self._bucket, key)
+        except NotFound:
+            return None
+        return Stat(int(found.size or 0), str(found.etag))
+
+    def stats(self, prefix: str) -> Iterator[tuple[str, Stat]]:
+        """Every key that begins so with its length and version, by key."""
+        check_prefix(prefix)
+        with translated(prefix):
+            for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
+                yield str(found.object_name), Stat(int(found.size or 0), str(found.etag).strip('"'))
 
     def delete(self, key: str) -> None:
         check_key(key)
@@ -141,6 +163,8 @@ def translated(key: str | None = None) -> Iterator[None]:
     except S3Error as error:
         if key is not None and error.code in ABSENT:
             raise NotFound(f"no object {key}") from error
+        if error.code == "PreconditionFailed":
+            raise InputChanged(f"object {key} is not what it was") from error
         raise ObjectsUnavailable(f"the object store refused: {error.code}, {error.message}") from error
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         raise ObjectsUnavailable(f"the object store cannot be reached: {error}") from error

@@ -21,6 +21,14 @@ class Stored(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Stat(msgspec.Struct, frozen=True):
+    """What an object is now."""
+
+    bytes: int
+    #: Another one as soon as the bytes are others; of a form that only the store knows.
+    etag: str
+
+
 class Incoming:
     """A source read in pieces of a wanted size, counted and hashed on the way."""
 

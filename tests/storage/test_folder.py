@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from errors import InvalidInput, ObjectsUnavailable
+from errors import InputChanged, InvalidInput, ObjectsUnavailable
 from storage.folder import ABANDONED_S, UNFINISHED, Folder
 
 PART = st.one_of(st.sampled_from(["..", ".", "", "a", "~", "%2e%2e", "C:", "\0", "..\\.."]), st.text(max_size=5))
@@ -114,3 +114,16 @@ def test_folder_side_loads_no_s3_client() -> None:
 
 def files(folder: Path, apart_from: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if apart_from not in (path, *path.parents)}
+
+
+def test_file_that_is_written_to_in_place_is_another_version(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.put("file", [b"x" * 600_000])
+    found = folder.stat("file")
+    assert found is not None
+    reading = folder.open("file", etag=found.etag)
+    next(reading)
+    with (tmp_path / "file").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputChanged):
+        next(reading)

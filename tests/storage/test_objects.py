@@ -13,7 +13,15 @@ import urllib3
 from minio.commonconfig import Filter
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from errors import InvalidInput, NotFound, ObjectsUnavailable, PayloadTooLarge, PenstockError, SettingsError
+from errors import (
+    InputChanged,
+    InvalidInput,
+    NotFound,
+    ObjectsUnavailable,
+    PayloadTooLarge,
+    PenstockError,
+    SettingsError,
+)
 from storage.objects import Objects, open_objects
 from storage.s3 import S3
 from storage.s3server import parse
@@ -375,3 +383,25 @@ def test_wrong_url_is_a_settings_error_without_the_secret(url: str, fault: str) 
 def get(url: str) -> tuple[int, bytes]:
     answer = urllib3.request("GET", url)
     return answer.status, answer.data
+
+
+def test_part_of_an_object_is_read(objects: Objects) -> None:
+    objects.put("file", [b"0123456789"])
+    assert b"".join(objects.open("file", start=3)) == b"3456789"
+    assert b"".join(objects.open("file", start=3, length=4)) == b"3456"
+    assert b"".join(objects.open("file", start=8, length=100)) == b"89"
+    assert b"".join(objects.open("file", length=0)) == b""
+
+
+def test_version_changes_with_the_bytes(objects: Objects) -> None:
+    objects.put("file", [b"one"])
+    first = objects.stat("file")
+    assert first is not None
+    assert first.bytes == 3
+    assert objects.stat("file") == first
+    assert b"".join(objects.open("file", etag=first.etag)) == b"one"
+    objects.put("file", [b"two"])
+    assert objects.stat("file") != first
+    with pytest.raises(InputChanged):
+        b"".join(objects.open("file", etag=first.etag))
+    assert objects.stat("nothing") is None
