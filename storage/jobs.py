@@ -111,6 +111,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     #: Of a pipeline: what its steps took, JSON.
     steps: bytes = b""
+    #: Keys of objects that this execution wrote, besides `outputs_key`: of no use unless it succeeded.
+    written: tuple[str, ...] = ()
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +126,8 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     #: It could not run for what is no fault of the job.
     interruptions: int = 0
+    #: Keys of objects that it left behind.
+    written: tuple[str, ...] = ()
 
 
 class Asked(Protocol):

@@ -33,14 +33,17 @@ class Recorder:
         self._guard = threading.Lock()
         self._figures: Figures = {}
 
-    def add_batch(self, *, rows: int, queue_ms: Iterable[float], stages_ms: Mapping[str, float]) -> None:
+    def add_batch(
+        self, *, rows: int, queue_ms: Iterable[float], stages_ms: Mapping[str, float], batches: int = 1
+    ) -> None:
+        """`batches`: so many together, which are taken to have cost the same; 0 for what belongs to none."""
         with self._guard:
             _add(self._figures, "rows", rows)
-            _add(self._figures, "batches", 1)
+            _add(self._figures, "batches", batches)
             for ms in queue_ms:
                 self._observe("queue", ms)
             for stage, ms in stages_ms.items():
-                self._observe(stage, ms)
+                self._observe(stage, ms, max(1, batches))
 
     def add_restart(self, cause: str) -> None:
         with self._guard:
@@ -57,8 +60,8 @@ class Recorder:
         with self._guard:
             self._figures = total([self._figures, figures])
 
-    def _observe(self, stage: str, ms: float) -> None:
-        _add(self._figures, _BUCKETS[stage][bisect_left(BOUNDS_MS, ms)], 1)
+    def _observe(self, stage: str, ms: float, times: int = 1) -> None:
+        _add(self._figures, _BUCKETS[stage][bisect_left(BOUNDS_MS, ms / times)], times)
         _add(self._figures, _SUMS[stage], float(ms))
 
 

@@ -16,6 +16,8 @@ from tasks.message import LANES
 #: In so many batches one begins with `normal`, and one with `low`, so that neither starves behind `high`.
 NORMAL_EVERY = 8
 LOW_EVERY = 16
+#: Lanes that go before a shard's next slice.
+URGENT = ("high", "normal")
 
 
 class Entry(Protocol):
@@ -54,6 +56,12 @@ class Limits(NamedTuple):
     def hold(self, rows: int, weight: int) -> bool:
         """Whether a batch of so many rows, the heaviest of `weight`, is within them."""
         return rows <= self.max_items and rows * weight <= self.max_weight
+
+
+class Alone(NamedTuple):
+    """The likeness of a shard: it shares its executor's time with others, and no batch."""
+
+    id: str
 
 
 class Choice(NamedTuple):
@@ -117,6 +125,9 @@ def fill(waiting: Waiting, like: Hashable, order: Sequence[str], limits: Limits)
     """The oldest jobs of one likeness that fit together, lane by lane; the first in any case."""
     counts: dict[str, int] = {}
     rows, heaviest, oldest_s = 0, 1, float("inf")
+    if isinstance(like, Alone):
+        lane = next(lane for lane in order if like in waiting[lane])
+        return Choice(like, {lane: 1}, waiting[lane][like][0].arrived_s, full=True)
     for lane in order:
         for entry in waiting[lane].get(like, ()):
             weight = max(heaviest, entry.weight)
@@ -127,6 +138,10 @@ def fill(waiting: Waiting, like: Hashable, order: Sequence[str], limits: Limits)
             counts[lane] = counts.get(lane, 0) + 1
             oldest_s = min(oldest_s, entry.arrived_s)
     return Choice(like, counts, oldest_s, full=not limits.hold(rows + 1, heaviest))
+
+
+def without_shards(groups: Mapping[Hashable, Sequence[Entry]]) -> Mapping[Hashable, Sequence[Entry]]:
+    return {like: group for like, group in groups.items() if not isinstance(like, Alone)}
 
 
 class Batcher(Generic[E_]):
@@ -198,7 +213,25 @@ class Batcher(Generic[E_]):
             if self._closed or self._alone or self._idle:
                 return []
             choice, _ = self._choose()
-            return self._pop(choice) if choice and (choice.full or not full) else []
+            if choice is None or isinstance(choice.likeness, Alone):
+                return []
+            return self._pop(choice) if choice.full or not full else []
+
+    def urgent(self) -> list[E_]:
+        """A batch to run between two slices of a shard: of suspects and the upper lanes, and no shard.
+
+        Empty where none is due, or an idle executor will take it.
+        """
+        with self._changed:
+            if self._closed or self._idle:
+                return []
+            for entry in self._alone:
+                if not isinstance(entry.likeness, Alone):
+                    self._alone.remove(entry)
+                    return [entry]
+            upper: Waiting = {lane: without_shards(self._lanes[lane]) if lane in URGENT else {} for lane in LANES}
+            choice, _ = take(upper, now_s=self._clock_s(), limits=self._limits, turn=self._turn + 1)
+            return self._pop(choice) if choice else []
 
     def bound(self, max_weight: int | None) -> None:
         """Let no batch weigh more, besides what the manifest allows; None: nothing more than that."""

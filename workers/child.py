@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 import logs
-from errors import InvalidInput, ModelError, ObjectsUnavailable, PenstockError
+from errors import InvalidInput, ModelError, PenstockError
 from lifeline import die_with_parent
 from models import cache
 from models.arrays import Batch, decode
@@ -30,14 +30,15 @@ from storage.objects import Objects, open_objects
 from tasks import message as messages
 from workers import wire
 from workers.given import inputs_of
+from workers.owned import fetch
+from workers.shards import Shards
 from workers.tensors import pack
+from workers.wire import failure
 
 log = logging.getLogger("penstock.executor")
 
 #: Outputs above this go to the object store, bytes of JSON.
 INLINE_BYTES = 64 * 1024
-#: Most that one referenced object may bring into the executor's memory.
-MAX_INPUT_BYTES = 512 * 2**20
 
 T = TypeVar("T")
 
@@ -94,13 +95,14 @@ def open_model(spec: wire.Spec) -> LoadedModel:
 
 
 def serve(pipe: Connection, model: LoadedModel, objects: Objects) -> None:
-    """Run batches until the worker closes the pipe."""
+    """Run batches and slices of shards until the worker closes the pipe."""
+    shards = Shards(model, objects)
     while True:
         try:
-            batch = wire.receive_batch(pipe)
+            order = wire.receive_order(pipe)
         except EOFError:
             return
-        wire.send(pipe, run_batch(model, batch, objects))
+        wire.send(pipe, shards.run(order) if isinstance(order, wire.Slice) else run_batch(model, order, objects))
 
 
 def run_batch(model: LoadedModel, batch: wire.Batch, objects: Objects) -> wire.Done:
@@ -157,13 +159,6 @@ def read_call(manifest: Manifest, item: wire.Item, objects: Objects) -> Call:
     return Call(decode(manifest, inputs, partial(fetch, objects, message.tenant)), message.parameters)
 
 
-def fetch(objects: Objects, tenant: str, key: str) -> bytes:
-    """A referenced object of the job's own tenant; raises InvalidInput for another's, whoever wrote the message."""
-    if not key.startswith(f"{tenant}/"):
-        raise InvalidInput(f"the object {key[:80]!r} is not one of tenant {tenant}: its key must begin with {tenant}/")
-    return objects.read(key, max_bytes=MAX_INPUT_BYTES)
-
-
 def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:
     """A job's outputs as JSON: inline when small, else as an object that no other attempt writes; or as tensors."""
     if item.raw:
@@ -176,15 +171,6 @@ def write(outputs: Batch, item: wire.Item, objects: Objects) -> wire.Result:
     key = f"{tenant}/jobs/{item.id}/out/{item.token}-{uuid.uuid4().hex[:12]}"
     objects.put(key, [text])
     return wire.Result(outputs_key=key)
-
-
-def failure(error: PenstockError) -> wire.Result:
-    return wire.Result(
-        error=msgspec.json.encode(error.problem()),
-        retryable=error.retryable,
-        # The object store being away is no fault of the job or of its model.
-        charged=not isinstance(error, ObjectsUnavailable),
-    )
 
 
 if __name__ == "__main__":

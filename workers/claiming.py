@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from errors import StoreUnavailable, WorkerLost
-from storage.jobs import Claim, JobStore, Verdict, Want
+from storage.jobs import Claim, JobStore, Standing, Verdict, Want
 from workers.commit import Committer, problem
 from workers.hands import Hands
 from workers.lane import Delivery
@@ -39,6 +39,15 @@ class Claimer:
                 delivery.start_by_ms = 0
         self._hands.settle(delivery for delivery in fresh if delivery.claim is None)
         return [work for work in batch if work.wanted]
+
+    def standing(self, job: Delivery) -> Standing:
+        """Whether a job that we run still is ours; taken for granted while the store is away."""
+        try:
+            (standing,) = self._jobs.standing([(job.id, job.claim.token if job.claim else 0)])
+        except StoreUnavailable:
+            # The commit looks again, and waits for the store.
+            return Standing.OURS
+        return standing
 
     def _made(self, deliveries: Sequence[Delivery], claims: Sequence[Claim]) -> list[Claim]:
         """Claims with those in place that found no record: it was lost, or the job was pushed straight to the queue.

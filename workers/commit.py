@@ -7,6 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -45,6 +46,7 @@ def decide(
         return Outcome(
             id=message.id, queue=message.queue, token=claim.token, status=Status.SUCCEEDED,
             outputs=result.outputs, outputs_key=result.outputs_key, compute_ms=compute_ms, steps=result.steps,
+            written=result.written,
         )  # fmt: skip
     failures = int(result.charged)
     if result.retryable and (not result.charged or claim.failures + 1 < message.max_attempts):
@@ -52,10 +54,11 @@ def decide(
         return Return(
             id=message.id, queue=message.queue, token=claim.token,
             not_before_ms=now_ms + round(delay_s * 1000), failures=failures, interruptions=int(not result.charged),
+            written=result.written,
         )  # fmt: skip
     return Outcome(
         id=message.id, queue=message.queue, token=claim.token, status=Status.FAILED,
-        error=result.error, compute_ms=compute_ms, failures=failures, steps=result.steps,
+        error=result.error, compute_ms=compute_ms, failures=failures, steps=result.steps, written=result.written,
     )  # fmt: skip
 
 
@@ -96,10 +99,11 @@ class Committer:
             for outcome, stands in zip(outcomes, self.insist(lambda: self._jobs.finish_all(outcomes)), strict=True):
                 if stands == "stale":
                     log.warning("commit refused: another attempt holds the job", extra={"job": outcome.id})
-                if stands != Status.SUCCEEDED and outcome.outputs_key:
-                    self._forget_object(outcome.outputs_key)
+                if stands != Status.SUCCEEDED:
+                    self._forget_objects(outcome.outputs_key, *outcome.written)
         if returns:
             self.insist(lambda: self._jobs.requeue_all(returns))
+            self._forget_objects(*[key for one in returns for key in one.written])
 
     def drop(self, message: Message, claim: Claim | None) -> None:
         """A job that this worker cannot handle, for a reason that it does not understand, fails."""
@@ -114,9 +118,10 @@ class Committer:
         except Exception:
             log.exception("job could not be failed", extra={"job": message.id})
 
-    def _forget_object(self, key: str) -> None:
+    def _forget_objects(self, *keys: str) -> None:
         """No record points at this attempt's outputs, and no other attempt wrote there: the relay erases them."""
-        self.insist(lambda: self._jobs.schedule("object:" + key, at_ms=self._jobs.now_ms()))
+        for key in filter(None, keys):
+            self.insist(partial(self._jobs.schedule, "object:" + key, at_ms=self._jobs.now_ms()))
 
     def insist(self, step: Callable[[], T]) -> T:
         """Do a step of the store, again and again while it is away."""

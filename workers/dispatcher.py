@@ -10,20 +10,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from errors import JobFailure, ModelError, OutOfMemory, TimedOut, WorkerLost
 from models.manifest import Manifest
 from storage.clock import wall_ms
 from storage.statistics import Recorder
 from workers import wire
-from workers.batcher import Batcher
+from workers.batcher import LOW_EVERY, Batcher
 from workers.claiming import Claimer
 from workers.commit import Committer, Stopped, failed
 from workers.executor import Executor, ExecutorDied, ExecutorHung, ExecutorOversized
 from workers.hands import Hands
 from workers.lane import Delivery
 from workers.pace import Pace
+from workers.slicing import Ended, Slicing
 from workers.stepping import StepEntry, Work, jobs_of, refuse_steps
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Shared(NamedTuple):
     flush: Callable[[], None]
     #: Told of each batch that was run.
     ran: Callable[[Sequence[Work], wire.Done], None]
+    #: Told of each slice of a shard.
+    sliced: Callable[[wire.Sliced], None]
     #: Told why an executor is to be replaced.
     lost: Callable[[str], None]
 
@@ -91,6 +94,8 @@ class Dispatcher:
         self._shared = shared
         self._pace = Pace()
         self._ahead: Run | None = None
+        #: Whether a shard is under way: between its slices nothing is sent ahead.
+        self._slicing = False
 
     def work(self) -> None:
         """Run batches until the worker stops or the executor is gone."""
@@ -103,7 +108,8 @@ class Dispatcher:
                     return
                 run = self._prepare(batch)
             if run is not None:
-                alive = self._attempt(run)
+                first = run.batch[0]
+                alive = self._attempt_shard(run, first) if is_shard(first) else self._attempt(run)
 
     def _prepare(self, batch: list[Work]) -> Run | None:
         """Claim a batch; None where nothing of it is to be run."""
@@ -129,6 +135,67 @@ class Dispatcher:
         if apart:
             self._again_alone([*apart])
         return [work for work in mine if work not in apart]
+
+    def _attempt_shard(self, run: Run, job: Delivery) -> bool:
+        """Run a shard and commit it; False when the executor is gone, or is of no use any more."""
+        slicing = Slicing(
+            self._executor, self._claimer, self._shared.recorder,
+            sliced=self._shared.sliced, urgent=self._let_past, stopping=self._shared.stopping.is_set,
+        )  # fmt: skip
+        self._slicing = True
+        try:
+            run.begin()
+            ended = slicing.run(job, timeout_s=run.timeout_s)
+        except ExecutorHung:
+            self._lost("hung", "executor killed: slice past its timeout", f"no answer in {run.timeout_s:g} s", run)
+            self._suspect_shard(run, failed(TimedOut(f"the model did not answer within {run.timeout_s:g} s")))
+            return False
+        except ExecutorDied as error:
+            self._lost(cause_of(error), "executor died", str(error), run)
+            self._suspect_shard(run, failed(verdict_on(error)))
+            return False
+        # As in `_attempt`.
+        except Exception:
+            log.exception("shard could not be handled", extra=self._about(run.batch))
+            self._blame(run.batch)
+            return False
+        finally:
+            self._slicing = False
+        if ended.why == "bereft":
+            # The executor was lost to another job: the shard is innocent.
+            if not self._shared.batcher.put_back([(job.lane_name, job)]):
+                self._leave([job])
+            return False
+        if ended.why == "stopping":
+            self._leave([job])
+            return True
+        return self._end_shard(run, ended)
+
+    def _end_shard(self, run: Run, ended: Ended) -> bool:
+        begun_s = time.monotonic()
+        self._commit(run.batch, [ended.result], compute_ms=ended.compute_ms)
+        commit_ms = (time.monotonic() - begun_s) * 1000
+        self._shared.recorder.add_batch(rows=0, queue_ms=(), stages_ms={"commit": commit_ms}, batches=0)
+        if reason := self._executor.oversized():
+            self._lost("oversized", "executor replaced: too large", reason, run)
+        return not reason
+
+    def _suspect_shard(self, run: Run, verdict: wire.Result) -> None:
+        """A shard's slice took its executor down: it is begun anew on another, and the second time gets its verdict."""
+        (job,) = run.batch
+        job.deaths += 1
+        self._suspect(run, verdict, retry=job.deaths <= DEATHS_ALLOWED)
+
+    def _let_past(self) -> bool:
+        """Between two slices: run what is more urgent, but leave the shard its share; False: the executor is gone."""
+        for _ in range(LOW_EVERY - 1):
+            batch = self._shared.batcher.urgent()
+            if not batch:
+                return True
+            run = self._prepare(batch)
+            if run is not None and not self._attempt(run):
+                return False
+        return True
 
     def _attempt(self, run: Run) -> bool:
         """Run one batch and commit it; False when the executor is gone, or is of no use any more."""
@@ -177,7 +244,7 @@ class Dispatcher:
     def _look_ahead(self, run: Run) -> None:
         """While `run` runs, make the next batch ready: late, so that it has grown, and is not missed elsewhere."""
         expected_s = self._pace.expected_s(run.rows)
-        if expected_s is None or self._executor.oversized():
+        if expected_s is None or self._slicing or self._executor.oversized():
             # A job could be caught behind one that takes long, while another executor stands idle.
             return
         spare_s = run.begun_s + expected_s - LEAD_S - time.monotonic()
@@ -273,6 +340,10 @@ class Dispatcher:
 
     def _about(self, batch: Sequence[Work], **fields: object) -> dict[str, object]:
         return {"model": self._shared.manifest.name, "jobs": [work.id for work in batch], **fields}
+
+
+def is_shard(work: Work) -> TypeGuard[Delivery]:
+    return isinstance(work, Delivery) and work.is_shard
 
 
 def suspects(mine: Sequence[Work]) -> list[Delivery]:

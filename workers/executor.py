@@ -93,8 +93,19 @@ class Executor:
 
     def send(self, items: Sequence[wire.Item]) -> None:
         """Hand a batch down; one that is sent while another runs is begun after it. Raises ExecutorDied."""
+        self._hand_down(wire.Batch(list(items)))
+
+    def run_slice(self, order: wire.Slice, *, timeout_s: float) -> wire.Sliced:
+        """Run one slice of a shard, while nothing else runs; raises as `run` does."""
+        self._hand_down(order)
+        reply = self._receive(timeout_s)
+        if not isinstance(reply, wire.Sliced):
+            raise self._unexpected(reply)
+        return reply
+
+    def _hand_down(self, order: wire.Order) -> None:
         try:
-            wire.send(self._pipe, wire.Batch(list(items)))
+            wire.send(self._pipe, order)
         except OSError as error:
             raise self._death() from error
 
@@ -106,9 +117,12 @@ class Executor:
         """The oldest batch's outcomes; raises ExecutorDied or, past `timeout_s`, kills it and raises ExecutorHung."""
         reply = self._receive(timeout_s)
         if not isinstance(reply, wire.Done):
-            self.kill()
-            raise ExecutorDied(f"an unexpected {type(reply).__name__}")
+            raise self._unexpected(reply)
         return reply
+
+    def _unexpected(self, reply: wire.Reply) -> ExecutorDied:
+        self.kill()
+        return ExecutorDied(f"an unexpected {type(reply).__name__}")
 
     def _receive(self, timeout_s: float) -> wire.Reply:
         try:

@@ -16,7 +16,7 @@ from tasks.message import Message
 from tasks.signing import Signing
 from workers import wire
 from workers.acks import Ledger
-from workers.batcher import likeness
+from workers.batcher import Alone, likeness
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Delivery:
         self.message = message
         self.rows = message.rows
         self.weight = message.weight or 1
-        self.likeness = likeness(message.shape, message.weight)
+        self.likeness = Alone(message.id) if message.shard else likeness(message.shape, message.weight)
         self.redelivered = redelivered
         self.arrived_s = time.monotonic()
         self.seen_ms = wall_ms()
@@ -52,6 +52,11 @@ class Delivery:
     @property
     def id(self) -> str:
         return self.message.id
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether it is rows of a table, to be run in slices."""
+        return self.message.shard is not None
 
     @property
     def lane_name(self) -> str:

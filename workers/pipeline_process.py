@@ -11,8 +11,9 @@ from models.catalog import Catalog, Entry
 from models.manifest import Manifest
 from storage.objects import open_objects
 from workers import stepwire, wire
-from workers.child import begin, failure, read_call, write
+from workers.child import begin, read_call, write
 from workers.conductor import Conductor
+from workers.wire import failure
 
 
 def main(fd: int) -> int:

@@ -69,6 +69,7 @@ class Serving:
             flush=flush,
             stopping=stopping,
             ran=self._count,
+            sliced=self._count_slice,
             lost=self._lost,
         )
         self._stopping = stopping
@@ -144,7 +145,7 @@ class Serving:
         """Take a message in; one that came back while its job still is in our hands joins that."""
         if not self.hands.take_in(delivery):
             return
-        if self._reshapes:
+        if self._reshapes and not delivery.is_shard:
             delivery.likeness = likeness("", delivery.weight)
         self.batcher.put(delivery.lane.name, delivery)
 
@@ -250,6 +251,11 @@ class Serving:
             self._rows += sum(delivery.rows for delivery in batch)
             self._busy_ms += done.busy_ms
             self._sizing.after(batch, done)
+
+    def _count_slice(self, told: wire.Sliced) -> None:
+        with self._guard:
+            self._rows += told.rows
+            self._busy_ms += told.busy_ms
 
     def _lost(self, reason: str) -> None:
         """An executor is to be replaced: counted and shown."""

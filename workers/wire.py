@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 
 import msgspec
 
+from errors import ObjectsUnavailable, PenstockError
 from workers import segment
 from workers.segment import Segment
 
@@ -85,8 +86,19 @@ def length(item: Item) -> int:
     return len(item.body) + len(item.parameters) + inline
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, tag="batch"):
     items: list[Item]
+
+
+class Slice(msgspec.Struct, frozen=True, tag="slice", omit_defaults=True):
+    """Run a shard's rows for a moment: the one that was begun goes on."""
+
+    id: str
+    token: int
+    #: The queue message, JSON, with which the shard begins; empty later.
+    body: bytes = b""
+    #: Nobody wants the rest of it: forget it.
+    drop: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +115,18 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     charged: bool = True
     #: Of a pipeline: what its steps took, JSON.
     steps: bytes = b""
+    #: Of a shard: keys of the objects that `outputs` names, or that a failure left behind.
+    written: tuple[str, ...] = ()
+
+
+def failure(error: PenstockError) -> Result:
+    """The result of a job that failed in an executor."""
+    return Result(
+        error=msgspec.json.encode(error.problem()),
+        retryable=error.retryable,
+        # The object store being away is no fault of the job or of its model.
+        charged=not isinstance(error, ObjectsUnavailable),
+    )
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -120,15 +144,34 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
         return self.decode_ms + self.compute_ms + self.encode_ms
 
 
-Reply = Ready | LoadFailed | Done
+class Sliced(msgspec.Struct, frozen=True, tag="sliced", omit_defaults=True):
+    """What one slice of a shard came to."""
+
+    #: Rows that got their outcome in it, and calls of the model.
+    rows: int = 0
+    batches: int = 0
+    decode_ms: float = 0.0
+    compute_ms: float = 0.0
+    encode_ms: float = 0.0
+    #: The shard's end; None: there is more to do.
+    result: Result | None = None
+
+    @property
+    def busy_ms(self) -> float:
+        """How long it kept the executor."""
+        return self.decode_ms + self.compute_ms + self.encode_ms
+
+
+Order = Batch | Slice
+Reply = Ready | LoadFailed | Done | Sliced
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=lambda segment: segment.size)
 _spec = msgspec.msgpack.Decoder(Spec)
-_batch = msgspec.msgpack.Decoder(Batch, dec_hook=lambda _, size: Segment(size))
+_order = msgspec.msgpack.Decoder(Order, dec_hook=lambda _, size: Segment(size))
 _reply = msgspec.msgpack.Decoder(Reply, dec_hook=lambda _, size: Segment(size))
 
 
-def send(pipe: Connection, message: Spec | Batch | Reply) -> None:
+def send(pipe: Connection, message: Spec | Order | Reply) -> None:
     pipe.send_bytes(_encoder.encode(message))
     if announced := _segments(message):
         segment.send(pipe, announced)
@@ -138,12 +181,12 @@ def receive_spec(pipe: Connection) -> Spec:
     return _spec.decode(pipe.recv_bytes())
 
 
-def receive_batch(pipe: Connection) -> Batch:
+def receive_order(pipe: Connection) -> Order:
     """Raises EOFError when the worker has gone."""
-    batch: Batch = _batch.decode(pipe.recv_bytes())
-    if announced := _segments(batch):
+    order: Order = _order.decode(pipe.recv_bytes())
+    if announced := _segments(order):
         segment.receive(pipe, announced)
-    return batch
+    return order
 
 
 def receive_reply(pipe: Connection) -> Reply:
@@ -154,7 +197,7 @@ def receive_reply(pipe: Connection) -> Reply:
     return reply
 
 
-def _segments(message: Spec | Batch | Reply) -> list[Segment]:
+def _segments(message: Spec | Order | Reply) -> list[Segment]:
     """The message's shared memory, in its order."""
     if isinstance(message, Batch):
         carriers = [item.tensors for item in message.items]

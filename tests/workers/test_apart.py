@@ -51,7 +51,8 @@ def dispatcher(*alone: str) -> tuple[Dispatcher, Batcher[Work]]:
     batcher: Batcher[Work] = Batcher(Limits(8))
     shared = Shared(
         manifest=MANIFEST, batcher=batcher, hands=Hands(), committer=cast(Any, None), recorder=Recorder(),
-        stopping=threading.Event(), flush=lambda: None, ran=lambda batch, done: None, lost=lambda reason: None,
+        stopping=threading.Event(), flush=lambda: None, ran=lambda batch, done: None, sliced=lambda told: None,
+        lost=lambda reason: None,
     )  # fmt: skip
     return Dispatcher(cast(Any, None), cast(Any, Claims(*alone)), shared), batcher
 

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from tasks.message import LANES
-from workers.batcher import LOW_EVERY, Batcher, Limits, likeness, take
+from workers.batcher import LOW_EVERY, Alone, Batcher, Limits, likeness, take
 
 
 class Job(NamedTuple):
@@ -177,3 +177,49 @@ def test_bound_makes_batches_smaller_and_never_larger_than_declared() -> None:
         batcher.bound(bound)
         sizes.append(len(batcher.take()))
     assert sizes == [2, 6, 6]
+
+
+class ShardJob(Job):
+    @property
+    def likeness(self) -> Hashable:
+        return Alone(str(self.id))
+
+
+def queued(**waiting: list[Job]) -> Batcher[Job]:
+    batcher: Batcher[Job] = Batcher(Limits(8))
+    for lane, entries in waiting.items():
+        for job in entries:
+            batcher.put(lane, job)
+    return batcher
+
+
+def test_shard_shares_no_batch_and_waits_for_no_company() -> None:
+    waiting = lanes(low=[ShardJob(1), Job(2, arrived_s=1.0), ShardJob(3, arrived_s=2.0)])
+    limits = Limits(8, max_wait_s=9.0)
+    choice, _ = take(waiting, now_s=0.0, limits=limits, turn=1)
+    assert choice
+    assert (choice.likeness, choice.counts) == (Alone("1"), {"low": 1})
+
+
+def test_between_slices_the_upper_lanes_run_and_no_shard_does() -> None:
+    batcher = queued(
+        high=[ShardJob(1), Job(2)], normal=[Job(3, shape="a"), ShardJob(4)], low=[Job(5), ShardJob(6)]
+    )  # fmt: skip
+    assert batcher.urgent() == [Job(2)]
+    assert batcher.urgent() == [Job(3, shape="a")]
+    assert batcher.urgent() == []
+    assert len(batcher) == 4
+
+
+def test_between_slices_a_suspect_runs_and_a_suspected_shard_does_not() -> None:
+    batcher = queued()
+    batcher.put_alone([ShardJob(1), Job(2)])
+    assert batcher.urgent() == [Job(2)]
+    assert batcher.urgent() == []
+    assert batcher.take() == [ShardJob(1)]
+
+
+def test_shard_is_never_made_ready_ahead() -> None:
+    batcher = queued(low=[ShardJob(1)])
+    assert batcher.ahead(full=False) == batcher.ahead(full=True) == []
+    assert batcher.take() == [ShardJob(1)]

@@ -41,13 +41,20 @@ batches: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
 )
 
 
+def received(pipe: Connection) -> list[wire.Item]:
+    """The items of a batch that has come."""
+    order = wire.receive_order(pipe)
+    assert isinstance(order, wire.Batch)
+    return order.items
+
+
 def sent(tensors: wire.Tensors) -> wire.Tensors:
     """The tensors as another process gets them."""
     ours, theirs = connected()
     with ours, theirs, ThreadPoolExecutor(1) as sender:
         # On a thread, as a message may be larger than what a socket holds.
         sender.submit(wire.send, ours, wire.Batch([wire.Item("job", 1, tensors=tensors)]))
-        (item,) = wire.receive_batch(theirs).items
+        (item,) = received(theirs)
     assert item.tensors is not None
     return item.tensors
 
@@ -117,7 +124,7 @@ def test_more_segments_than_one_control_message_holds_arrive_in_order() -> None:
     with ours, theirs:
         items = [wire.Item(str(n), n, tensors=pack({"x": LARGE + n})) for n in range(301)]
         wire.send(ours, wire.Batch(items))
-        got = wire.receive_batch(theirs).items
+        got = received(theirs)
     firsts = [unpack(item.tensors)["x"][0, 0] for item in got if item.tensors]  # type: ignore[call-overload]
     assert firsts == list(range(301))
     del items, got

@@ -1,0 +1,245 @@
+"""A shard on its way through an executor's model: its rows fetched, run in micro-batches, its outputs written.
+
+It advances in slices, between which the executor does what is more urgent; a slice ends after a micro-batch, or while
+the object store is waited for. A micro-batch that fails is halved until the rows that fail are found: every row has
+an outcome of its own. A leaf: with it comes pyarrow, which an executor without shards does not load.
+"""
+
+import logging
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from time import perf_counter
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from errors import InvalidInput, ModelError, NotFound, PayloadTooLarge, PenstockError
+from models import columns, microbatches
+from models.arrays import Batch
+from models.batch import rejoined
+from models.failures import DeviceBroken
+from models.loading import LoadedModel
+from models.microbatches import Picks
+from models.scattering import Scatter
+from storage.objects import Objects
+from storage.scoring import Failure
+from tasks.message import Message, Shard
+from workers import wire
+from workers.owned import check_owned, fetch
+from workers.wire import failure
+
+log = logging.getLogger("penstock.executor")
+
+#: How long a slice goes on taking micro-batches, seconds: what it costs to ask for one is far less, and an
+#: interactive job that comes meanwhile hardly notices.
+SLICE_S = 0.010
+#: Rows of JSON texts that are read at once: about what a slice holds.
+JSON_ROWS = 512
+
+T = TypeVar("T")
+#: Steps that lead to a value.
+Steps = Generator[None, None, T]
+
+
+class Opened(NamedTuple):
+    table: pa.Table
+    batch: Batch
+    #: Position in the table of each row of the batch.
+    kept: Sequence[int]
+
+
+class ShardRun:
+    """One shard. Not thread-safe: `go_on` until there is a result."""
+
+    def __init__(self, model: LoadedModel, objects: Objects, message: Message, token: int) -> None:
+        if message.shard is None:
+            raise ValueError(f"job {message.id} has no shard")
+        self._model = model
+        self._manifest = model.manifest
+        self._objects = objects
+        self._message = message
+        self._shard: Shard = message.shard
+        # The token alone would not do: a record that was lost and made anew counts its attempts anew.
+        self._attempt = f"{token}-{uuid.uuid4().hex[:12]}"
+        self._files = ThreadPoolExecutor(1, thread_name_prefix="shard-files")
+        self._written: list[str] = []
+        self._failures: list[Failure] = []
+        self._spent = {"decode": 0.0, "compute": 0.0, "encode": 0.0}
+        self._rows = self._batches = 0
+        self._compute_ms = 0.0
+        self._steps = self._run()
+
+    def go_on(self, for_s: float = SLICE_S) -> wire.Sliced:
+        """The next slice; raises DeviceBroken, after which nothing can be run in this process."""
+        until_s = perf_counter() + for_s
+        try:
+            while True:
+                next(self._steps)
+                if perf_counter() >= until_s:
+                    return self._told(None)
+        except StopIteration as end:
+            return self._told(end.value)
+        except PenstockError as error:
+            return self._told(self._failed(error))
+        except DeviceBroken:
+            raise
+        # One shard's trouble, whatever it is, must not end the process.
+        except Exception as error:
+            log.exception("shard could not be run", extra={"job": self._message.id})
+            return self._told(self._failed(ModelError(f"{type(error).__name__}: {error}")))
+
+    def close(self) -> None:
+        """Nobody waits for the rest."""
+        self._files.shutdown(wait=False, cancel_futures=True)
+
+    def _told(self, result: wire.Result | None) -> wire.Sliced:
+        told = wire.Sliced(
+            self._rows, self._batches, self._spent["decode"], self._spent["compute"], self._spent["encode"], result
+        )
+        self._rows = self._batches = 0
+        self._spent = dict.fromkeys(self._spent, 0.0)
+        if result is not None:
+            self.close()
+        return told
+
+    def _failed(self, error: PenstockError) -> wire.Result:
+        return msgspec.structs.replace(failure(error), written=tuple(self._written))
+
+    # -- the steps: between two of them the slice may end --------------------------------------------------------
+
+    def _run(self) -> Steps[wire.Result]:
+        if reason := self._manifest.unscorable:
+            raise InvalidInput(reason)
+        for key in (self._shard.rows, self._shard.output):
+            check_owned(self._message.tenant, key)
+        rows = self._files.submit(fetch, self._objects, self._message.tenant, self._shard.rows)
+        yield from self._await(rows, "decode")
+        opened = yield from self._opened(rows.result())
+        scatter = Scatter(self._manifest.outputs, len(opened.kept))
+        if opened.kept:
+            yield from self._computed(opened, scatter)
+        return (yield from self._finished(opened, scatter))
+
+    def _await(self, future: Future[Any], stage: str) -> Steps[None]:
+        while not future.done():
+            with self._timed(stage):
+                wait([future], timeout=SLICE_S)
+            yield None
+
+    def _opened(self, data: bytes) -> Steps[Opened]:
+        """The rows that can be read; the others fail."""
+        with self._timed("decode"):
+            table = columns.read_file(data)
+            if faults := columns.check(self._manifest.inputs, table.schema):
+                raise InvalidInput(f"{faults[0].pointer} {faults[0].detail}", faults=faults)
+        parts: list[Batch] = []
+        kept: list[int] = []
+        step = JSON_ROWS if has_json(table.schema) else max(1, table.num_rows)
+        for begin in range(0, table.num_rows, step):
+            with self._timed("decode"):
+                some = columns.decode(self._manifest.inputs, table.slice(begin, step), self._fetch)
+                for position, fault in some.faults.items():
+                    error = InvalidInput(f"{fault.pointer} {fault.detail}")
+                    self._fail(table, begin + position, error)
+                if some.kept:
+                    parts.append(some.batch)
+                    kept += [begin + position for position in some.kept]
+            yield None
+        with self._timed("decode"):
+            return Opened(table, joined(parts), kept)
+
+    def _computed(self, opened: Opened, scatter: Scatter) -> Steps[None]:
+        with self._timed("compute"):
+            left = microbatches.plan(self._manifest, opened.batch, len(opened.kept))
+        left.reverse()
+        while left:
+            left += self._micro_batch(opened, scatter, left.pop())
+            yield None
+
+    def _micro_batch(self, opened: Opened, scatter: Scatter, picks: Picks) -> list[Picks]:
+        """Run one micro-batch; what is to be run again, in smaller ones, last first."""
+        with self._timed("compute"):
+            parts = list(microbatches.calls(opened.batch, picks, self._message.parameters))
+        again: list[Picks] = []
+        outcomes = self._model.run([call for _, call in parts])
+        spent = self._model.spent
+        self._add("decode", spent.prepare_ms)
+        self._add("compute", spent.compute_ms)
+        self._add("encode", spent.finish_ms)
+        self._batches += 1
+        for (part, _), outcome in zip(parts, outcomes, strict=True):
+            if not isinstance(outcome, PenstockError):
+                scatter.put(part, outcome)
+                self._rows += len(part)
+            elif len(part) > 1:
+                again += reversed(microbatches.halves(part))
+            else:
+                self._fail(opened.table, opened.kept[part[0]], outcome)
+        return again
+
+    def _finished(self, opened: Opened, scatter: Scatter) -> Steps[wire.Result]:
+        with self._timed("encode"):
+            kept = [opened.kept[row] for row in scatter.kept]
+            table = columns.output_table(self._manifest.outputs, opened.table, kept, scatter.outputs())
+            chunks: list[bytes] = []
+            columns.write_file([table], lambda data: chunks.append(bytes(data)))
+            size = sum(map(len, chunks))
+        output = yield from self._put(f"{self._shard.output}-{self._attempt}.arrow", chunks)
+        failures = ""
+        if self._failures:
+            lines = [msgspec.json.encode(one) + b"\n" for one in sorted(self._failures, key=lambda one: one.row)]
+            failures = yield from self._put(f"{self._shard.output}-{self._attempt}.jsonl", lines)
+        told = {
+            "rows": len(kept), "failed": len(self._failures), "output": output, "failures": failures, "bytes": size,
+            "compute_ms": round(self._compute_ms, 3),
+        }  # fmt: skip
+        return wire.Result(outputs=msgspec.json.encode(told), written=tuple(self._written))
+
+    def _put(self, key: str, chunks: list[bytes]) -> Steps[str]:
+        # Noted before: a store that does not answer may have taken it all the same.
+        self._written.append(key)
+        writing = self._files.submit(partial(self._objects.put, key, chunks))
+        yield from self._await(writing, "encode")
+        writing.result()
+        return key
+
+    def _fail(self, table: pa.Table, position: int, error: PenstockError) -> None:
+        custom = table["custom_id"][position].as_py() if "custom_id" in table.column_names else None
+        row = table[columns.ROW][position].as_py()
+        self._failures.append(Failure(row, custom, error.code, error.detail, error.retryable))
+        self._rows += 1
+
+    def _fetch(self, key: str) -> bytes:
+        """What a row refers to; what it may not have is not there."""
+        try:
+            return fetch(self._objects, self._message.tenant, key)
+        except (InvalidInput, PayloadTooLarge) as error:
+            raise NotFound(error.detail) from error
+
+    def _add(self, stage: str, ms: float) -> None:
+        self._spent[stage] += ms
+        if stage == "compute":
+            self._compute_ms += ms
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        begun_s = perf_counter()
+        try:
+            yield
+        finally:
+            self._add(stage, (perf_counter() - begun_s) * 1000)
+
+
+def has_json(schema: pa.Schema) -> bool:
+    return any(field.metadata and b"penstock" in field.metadata for field in schema)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """The rows of several batches, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: rejoined([part[name] for part in parts]) for name in parts[0]} if parts else {}
