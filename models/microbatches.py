@@ -91,7 +91,11 @@ def taken(rows: Rows, picks: Picks) -> Rows:
 
 
 def taken_of_array(rows: Array, picks: Picks) -> Array:
-    return rows[picks.start : picks.stop] if isinstance(picks, range) else rows[picks]
+    if not isinstance(picks, range):
+        return rows[picks]
+    part = rows[picks.start : picks.stop]
+    # Of an Arrow file's own memory; torch asks for what can be written to, and so may a handler.
+    return part if part.flags.writeable else part.copy()
 
 
 def is_array(row: object) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.arrays import DTYPES, Array, Batch, Rows
 from models.manifest import Tensor
@@ -29,10 +30,9 @@ class Scatter:
         self._done[where] = True
 
     @property
-    def kept(self) -> list[int]:
+    def kept(self) -> npt.NDArray[np.intp]:
         """The rows that have outputs, rising."""
-        kept: list[int] = np.flatnonzero(self._done).tolist()
-        return kept
+        return np.flatnonzero(self._done)
 
     def outputs(self) -> Batch:
         """Outputs of the rows `kept`."""

@@ -15,6 +15,8 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from errors import InvalidInput, ModelError, NotFound, PayloadTooLarge, PenstockError
@@ -49,7 +51,7 @@ class Opened(NamedTuple):
     table: pa.Table
     batch: Batch
     #: Position in the table of each row of the batch.
-    kept: Sequence[int]
+    kept: npt.NDArray[np.int64]
 
 
 class ShardRun:
@@ -120,7 +122,7 @@ class ShardRun:
         yield from self._await(rows, "decode")
         opened = yield from self._opened(rows.result())
         scatter = Scatter(self._manifest.outputs, len(opened.kept))
-        if opened.kept:
+        if len(opened.kept):
             yield from self._computed(opened, scatter)
         return (yield from self._finished(opened, scatter))
 
@@ -137,8 +139,8 @@ class ShardRun:
             if faults := columns.check(self._manifest.inputs, table.schema):
                 raise InvalidInput(f"{faults[0].pointer} {faults[0].detail}", faults=faults)
         parts: list[Batch] = []
-        kept: list[int] = []
-        step = JSON_ROWS if has_json(table.schema) else max(1, table.num_rows)
+        kept = [np.empty(0, dtype=np.int64)]
+        step = JSON_ROWS if any(map(columns.is_json, table.schema)) else max(1, table.num_rows)
         for begin in range(0, table.num_rows, step):
             with self._timed("decode"):
                 some = columns.decode(self._manifest.inputs, table.slice(begin, step), self._fetch)
@@ -147,10 +149,10 @@ class ShardRun:
                     self._fail(table, begin + position, error)
                 if some.kept:
                     parts.append(some.batch)
-                    kept += [begin + position for position in some.kept]
+                    kept.append(begin + np.asarray(some.kept, dtype=np.int64))
             yield None
         with self._timed("decode"):
-            return Opened(table, joined(parts), kept)
+            return Opened(table, joined(parts), np.concatenate(kept))
 
     def _computed(self, opened: Opened, scatter: Scatter) -> Steps[None]:
         with self._timed("compute"):
@@ -178,15 +180,16 @@ class ShardRun:
             elif len(part) > 1:
                 again += reversed(microbatches.halves(part))
             else:
-                self._fail(opened.table, opened.kept[part[0]], outcome)
+                self._fail(opened.table, int(opened.kept[part[0]]), outcome)
         return again
 
     def _finished(self, opened: Opened, scatter: Scatter) -> Steps[wire.Result]:
         with self._timed("encode"):
-            kept = [opened.kept[row] for row in scatter.kept]
+            rows = opened.kept[scatter.kept]
+            kept = range(len(rows)) if len(rows) == len(opened.table) else rows.tolist()
             table = columns.output_table(self._manifest.outputs, opened.table, kept, scatter.outputs())
             chunks: list[bytes] = []
-            columns.write_file([table], lambda data: chunks.append(bytes(data)))
+            columns.write_file([table], chunks.append)
             size = sum(map(len, chunks))
         output = yield from self._put(f"{self._shard.output}-{self._attempt}.arrow", chunks)
         failures = ""
@@ -208,7 +211,8 @@ class ShardRun:
         return key
 
     def _fail(self, table: pa.Table, position: int, error: PenstockError) -> None:
-        custom = table["custom_id"][position].as_py() if "custom_id" in table.column_names else None
+        named = columns.CUSTOM_ID in table.column_names
+        custom = table[columns.CUSTOM_ID][position].as_py() if named else None
         row = table[columns.ROW][position].as_py()
         self._failures.append(Failure(row, custom, error.code, error.detail, error.retryable))
         self._rows += 1
@@ -232,10 +236,6 @@ class ShardRun:
             yield
         finally:
             self._add(stage, (perf_counter() - begun_s) * 1000)
-
-
-def has_json(schema: pa.Schema) -> bool:
-    return any(field.metadata and b"penstock" in field.metadata for field in schema)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:
