@@ -26,6 +26,8 @@ def test_public_names_are_these_and_no_others() -> None:
         "ModelQueue",
         "ModelVersion",
         "Penstock",
+        "PushedRow",
+        "Pusher",
         "QueuePlace",
         "Queues",
         "Replay",
@@ -35,6 +37,7 @@ def test_public_names_are_these_and_no_others() -> None:
         "Submission",
         "Tensor",
         "WebhookEndpoint",
+        "push",
     }
     assert set(penstock.__all__) == tree | others | {"__version__"}
     assert all(hasattr(penstock, name) for name in penstock.__all__)

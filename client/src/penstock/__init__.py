@@ -59,6 +59,7 @@ from penstock.errors import (
 from penstock.job import Job, JobMetrics, QueuePlace, StepMetrics
 from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
+from penstock.push import PushedRow, Pusher, push
 from penstock.queues import ModelQueue, Queues
 from penstock.submission import Submission
 from penstock.version import __version__
@@ -104,6 +105,8 @@ __all__ = [
     "PayloadTooLarge",
     "Penstock",
     "PenstockError",
+    "PushedRow",
+    "Pusher",
     "QueueFull",
     "QueuePlace",
     "Queues",
@@ -131,4 +134,5 @@ __all__ = [
     "WorkerLost",
     "WrongMoment",
     "__version__",
+    "push",
 ]

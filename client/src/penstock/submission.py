@@ -11,10 +11,9 @@ from penstock.inputs import Upload, encode, encode_inputs
 Priority = Literal["high", "normal", "low"]
 
 
-class Options(TypedDict, total=False):
-    """What may be said about a job beside its model and inputs."""
+class JobOptions(TypedDict, total=False):
+    """What may be said about a job beside its model, version and inputs."""
 
-    version: str | None
     parameters: Mapping[str, Any] | None
     priority: Priority
     #: Seconds it may wait in the queue.
@@ -29,6 +28,12 @@ class Options(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     #: A URL to call back, or `{"url": …, "events": […]}`.
     webhook: str | Mapping[str, Any] | None
+
+
+class Options(JobOptions, total=False):
+    """What may be said about a job beside its model and inputs."""
+
+    version: str | None
 
 
 class Submission(Options):
