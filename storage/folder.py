@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from errors import InputChanged, NotFound, ObjectsUnavailable
+from storage.multipart_folder import FolderParts
 from storage.objectkeys import check_key, check_prefix
 from storage.streams import CHUNK_BYTES, Incoming, Outgoing, Stat, Stored
 
@@ -96,7 +97,7 @@ class Folder:
         check_prefix(prefix)
         above = prefix.rpartition("/")[0]
         for folder, folders, files in os.walk(self._root / above):
-            folders[:] = [name for name in folders if name != UNFINISHED]
+            folders[:] = [name for name in folders if not name.startswith(".")]
             for name in files:
                 key = (Path(folder) / name).relative_to(self._root).as_posix()
                 if key.startswith(prefix):
@@ -107,6 +108,9 @@ class Folder:
 
     def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:
         return None
+
+    def multipart(self) -> FolderParts:
+        return FolderParts(self._root, self._rename)
 
     def ready(self) -> None:
         with translated():

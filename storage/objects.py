@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from errors import SettingsError
 from storage.folder import Folder
+from storage.multipart import Multipart
 from storage.streams import Outgoing, Stat, Stored
 
 __all__ = ["Objects", "Outgoing", "Stat", "Stored", "open_objects"]
@@ -58,6 +59,9 @@ class Objects(Protocol):
 
         With `length` just so many bytes; else as many as the store takes. No address works for more than 15 minutes.
         """
+
+    def multipart(self) -> Multipart:
+        """Uploads in parts."""
 
     def ready(self) -> None:
         """Make the bucket or folder if it is missing; raises ObjectsUnavailable when the store cannot be used."""

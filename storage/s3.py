@@ -12,6 +12,7 @@ from minio.error import MinioException, S3Error
 
 from errors import InputChanged, NotFound, ObjectsUnavailable
 from storage import presigning
+from storage.multipart_s3 import S3Parts
 from storage.objectkeys import check_key, check_prefix
 from storage.s3server import Server, client, signer
 from storage.streams import Incoming, Outgoing, Stat, Stored
@@ -38,6 +39,7 @@ class S3:
         self._bucket, self._region = server.bucket, server.region
         self._client = client(server, server.host, secure=server.secure)
         self._signer = signer(server, self._client)
+        self._parts = S3Parts(server, self._client)
         self._made = False
         self._making = threading.Lock()
 
@@ -129,6 +131,11 @@ class S3:
             return self._signed("PUT", key, expires_s)
         check_key(key)
         return presigning.put_url(self._server, key, length=length, expires_s=min(expires_s, MAX_EXPIRES_S))
+
+    def multipart(self) -> S3Parts:
+        if not self._made:
+            self.ready()
+        return self._parts
 
     def ready(self) -> None:
         with self._making, translated():
