@@ -40,6 +40,7 @@ from gateway.views import (
     listing,
     metrics,
     outcomes,
+    uploads,
     versions,
     webhooks,
 )
@@ -155,6 +156,7 @@ def all_routes(parts: Parts) -> list[Route]:
         deliveries_,
         webhooks,
         objects_,
+        uploads,
         models_,
         versions,
         health,

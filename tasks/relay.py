@@ -93,6 +93,10 @@ class Relay:
         elif kind == "object":
             self._objects.delete(id)
             self._jobs.settle(due)
+        elif kind == "upload":
+            # Of one that was completed nothing is left to give up.
+            self._objects.multipart().abandon(id)
+            self._jobs.settle(due)
         elif kind == "measure":
             self._measure(id)
             self._jobs.settle(due)

@@ -11,6 +11,8 @@ from client.twin.source import Module
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "client" / "src" / "penstock"
 TARGET = SOURCE / "aio"
+#: Modules that begin so have no twin: pika blocks.
+BLOCKING = "push"
 #: Imports that the twin does not need go, the rest is sorted and formatted, as this repository's own code is.
 RUFF = [sys.executable, "-m", "ruff"]
 
@@ -20,7 +22,7 @@ def written() -> dict[Path, str]:
     modules = {
         f"penstock.{path.stem}": Module.read(f"penstock.{path.stem}", path)
         for path in sorted(SOURCE.glob("*.py"))
-        if not path.stem.startswith("__")
+        if not path.stem.startswith(("__", BLOCKING))
     }
     by_hand = Module.read(BY_HAND, TARGET / f"{BY_HAND.rpartition('.')[2]}.py")
     colours = Colours(modules, by_hand)

@@ -45,6 +45,10 @@ def stored(gate: Gate, headers: Headers) -> str:
     return str(answer.json["id"])
 
 
+def uploading(gate: Gate, headers: Headers) -> str:
+    return str(gate.client.post("/v1/uploads", json={"bytes": 7}, headers=headers).json["id"])
+
+
 def endpoint(gate: Gate, headers: Headers) -> str:
     wish = {"url": f"https://{MARK}.example/hook", "description": MARK}
     return str(gate.client.post("/v1/webhooks", json=wish, headers=headers).json["id"])
@@ -58,6 +62,7 @@ def replayed(gate: Gate, headers: Headers) -> str:
 OWNED: dict[str, tuple[Callable[[Gate, Headers], str], ...]] = {
     "/v1/jobs/<id>": (queued, done, failed),
     "/v1/objects/<id>": (stored,),
+    "/v1/uploads/<id>": (uploading,),
     "/v1/webhooks/<id>": (endpoint,),
     "/v1/replays/<id>": (replayed,),
 }

@@ -9,7 +9,7 @@ import pytest
 import redis
 from kombu import Connection
 
-from errors import BrokerUnavailable
+from errors import BrokerUnavailable, NotFound
 from storage.connection import Client
 from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
@@ -247,6 +247,24 @@ def test_upload_by_a_presigned_url_is_measured_once_nobody_can_send_any_more(
     assert relay.tick() == 2
     assert list(objects.keys()) == ["acme/objects/small"]
     assert relay.tick() == 0
+
+
+def test_upload_that_nobody_completed_is_erased_and_a_completed_one_stays(
+    jobs: JobStore, relay: Relay, objects: Objects, clock: Clock
+) -> None:
+    uploads, parts = objects.multipart(), {}
+    for name in ("left", "done"):
+        id = uploads.begin(f"acme/objects/{name}")
+        parts[name] = id, uploads.put(f"acme/objects/{name}", id, 1, [b"x"], offset=0, length=1)
+        jobs.schedule(f"upload:acme/objects/{name}", at_ms=clock.ms + 500)
+    id, part = parts["done"]
+    uploads.complete("acme/objects/done", id, [part])
+    clock.ms += 500
+    assert relay.tick() == 2
+    assert relay.tick() == 0
+    assert list(objects.keys()) == ["acme/objects/done"]
+    with pytest.raises(NotFound):
+        uploads.parts("acme/objects/left", parts["left"][0])
 
 
 def test_inputs_of_a_job_that_never_came_to_be_are_swept(
