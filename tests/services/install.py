@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,8 @@ PACKAGES = {
     "radosgw": "radosgw",
     "radosgw-admin": "radosgw",
 }
+#: What single tests need, which are skipped without it.
+EXTRAS = {"node": "nodejs", "npm": "npm"}
 #: RabbitMQ's script stands in sbin, which an ordinary user's PATH leaves out.
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 INSTALL = ["apt-get", "install", "-y", "-q", "--no-install-recommends"]
@@ -32,14 +34,14 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 FORBIDDEN = 101
 
 
-def missing_packages() -> list[str]:
+def missing_packages(programs: Mapping[str, str] = PACKAGES) -> list[str]:
     path = os.pathsep.join([os.environ.get("PATH", ""), SBIN])
-    return sorted({package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None})
+    return sorted({package for program, package in programs.items() if shutil.which(program, path=path) is None})
 
 
-def missing_sentence() -> str | None:
+def missing_sentence(programs: Mapping[str, str] = PACKAGES) -> str | None:
     """What is missing and how to get it, or None."""
-    packages = missing_packages()
+    packages = missing_packages(programs)
     return sentence(packages) if packages else None
 
 
@@ -76,12 +78,12 @@ def nothing_starts(policy: Path = POLICY) -> Iterator[None]:
 
 
 def main() -> int:
-    packages = missing_packages()
+    packages = missing_packages(PACKAGES | EXTRAS)
     if not packages:
         return 0
     if not can_install():
         print(sentence(packages), file=sys.stderr)
-        return 1
+        return 1 if missing_packages() else 0
     try:
         install(packages)
     except subprocess.CalledProcessError as error:

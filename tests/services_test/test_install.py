@@ -25,14 +25,22 @@ def test_missing_programs_are_named_in_one_sentence(
 def test_nothing_is_done_where_every_program_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    only_programs(tmp_path, set(install.PACKAGES), monkeypatch)
+    only_programs(tmp_path, {*install.PACKAGES, *install.EXTRAS}, monkeypatch)
     assert install.main() == 0
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_only_single_tests_need_is_named_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_programs(tmp_path, set(install.PACKAGES), monkeypatch)
+    assert install.main() == 0
+    assert "nodejs npm" in capsys.readouterr().err
+
+
 def test_root_installs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = tmp_path / "ran"
-    there = set(install.PACKAGES) - {"radosgw", "radosgw-admin"}
+    there = {*install.PACKAGES, *install.EXTRAS} - {"radosgw", "radosgw-admin"}
     only_programs(tmp_path, {*there, "apt-get"}, monkeypatch, body=f'echo "$DEBIAN_FRONTEND $*" >> {ran}')
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(install, "POLICY", tmp_path / "policy-rc.d")
