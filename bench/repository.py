@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from bench import models as networks
+from bench import tables
 from bench.processes import ROOT
 from models.catalog import Catalog
 
@@ -29,7 +30,7 @@ def build(folder: Path, name: str) -> Path:
     if own.is_dir():
         shutil.copytree(own, target)
         (target / "1").mkdir()
-        networks.write(target / "1" / "model.onnx")
+        (tables.write_mlp if name == "mlp" else networks.write)(target / "1" / "model.onnx")
     elif name == "echo":
         shutil.copytree(ROOT / "models" / "examples" / "echo", target)
         (target / "1").mkdir()
