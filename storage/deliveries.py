@@ -15,6 +15,7 @@ from storage.clock import wall_ms
 from storage.connection import Client, store_errors
 from storage.job import Job
 from storage.scripts import Call, Scripts
+from storage.webhooks import SCORING_EVENTS
 
 #: How long a sender may take before another one takes over, milliseconds: more than a sending's whole time.
 LEASE_MS = 40_000
@@ -49,6 +50,34 @@ class Entry(NamedTuple):
     def member(self) -> str:
         return f"{self.event}:{self.number}:{self.job}"
 
+    @property
+    def subject(self) -> "Subject":
+        return subject(self.event, self.job)
+
+    @property
+    def ended(self) -> str:
+        """Key of the record as it was at that end, where it was run again meanwhile."""
+        made = keys.scoring_end if self.event in SCORING_EVENTS else keys.ended
+        return made(self.job, self.number)
+
+
+class Subject(NamedTuple):
+    """Keys of what an event is about: its record, and the list of its deliveries."""
+
+    record: str
+    deliveries: str
+
+
+def subject(event: str, id: str) -> Subject:
+    if event in SCORING_EVENTS:
+        return Subject(keys.scoring(id), keys.deliveries(of_scoring(id)))
+    return Subject(keys.job(id), keys.deliveries(id))
+
+
+def of_scoring(id: str) -> str:
+    """What a scoring's deliveries are listed under: a job that was pushed may have any id, but none with a colon."""
+    return "scoring:" + id
+
 
 class Planned(NamedTuple):
     """A delivery to be made."""
@@ -79,6 +108,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+    #: The job, or the scoring, that it tells of.
     job: str
     event: str
     target: str
@@ -98,6 +128,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tenant(self) -> str:
         return self.target.partition("/")[0]
+
+    @property
+    def subject(self) -> Subject:
+        return subject(self.event, self.job)
 
 
 class Taken(NamedTuple):
@@ -155,8 +189,7 @@ class Deliveries:
         call = Call(
             "expand",
             (
-                keys.OUTBOX, keys.TARGETS, keys.job(entry.job), keys.deliveries(entry.job),
-                keys.ended(entry.job, entry.number), keys.HOOK_COUNTERS,
+                keys.OUTBOX, keys.TARGETS, *entry.subject, entry.ended, keys.HOOK_COUNTERS,
                 *(key for one in planned for key in (keys.delivery(one.id), keys.target(one.target))),
             ),
             (entry.member, entry.job, self.now_ms(), PENDING_MS, KEPT, keys.delivery(""), body, _pack(rows)),
@@ -217,7 +250,7 @@ class Deliveries:
             "attempted",
             (
                 keys.delivery(delivery.id), keys.target(target), keys.sending(target), keys.sending(delivery.tenant),
-                keys.condition(target), keys.TARGETS, keys.job(delivery.job), keys.HOOK_COUNTERS,
+                keys.condition(target), keys.TARGETS, delivery.subject.record, keys.HOOK_COUNTERS,
             ),
             (
                 delivery.id, target, self.now_ms(), taken.number, _encode(attempt), outcome, next_ms,
@@ -231,7 +264,7 @@ class Deliveries:
     # -- looking ------------------------------------------------------------------------------------------------
 
     def of(self, job: str) -> list[Delivery]:
-        """A job's deliveries, oldest first."""
+        """A job's deliveries, oldest first; a scoring's, where it is `scoring:<id>`."""
         with store_errors():
             return self._read(self._client.lrange(keys.deliveries(job), 0, -1))
 
@@ -258,7 +291,7 @@ class Deliveries:
         call = Call(
             "redeliver",
             (
-                keys.delivery(delivery.id), keys.target(delivery.target), keys.TARGETS, keys.job(delivery.job),
+                keys.delivery(delivery.id), keys.target(delivery.target), keys.TARGETS, delivery.subject.record,
                 keys.HOOK_COUNTERS,
             ),
             (delivery.id, delivery.target, self.now_ms(), PENDING_MS),

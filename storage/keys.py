@@ -113,13 +113,18 @@ def endpoints(tenant: str) -> str:
     return PREFIX + "webhooks:" + tenant
 
 
+def pins(object: str) -> str:
+    """Sorted set of the scorings that read an upload, by the time they were accepted."""
+    return PREFIX + "pins:" + object
+
+
 def delivery(id: str) -> str:
     """One webhook on its way to one target."""
     return PREFIX + "delivery:" + id
 
 
 def deliveries(job: str) -> str:
-    """List of the ids of a job's deliveries, oldest first."""
+    """List of the ids of a job's deliveries, oldest first; of a scoring's, where it is `scoring:<id>`."""
     return PREFIX + "deliveries:" + job
 
 
@@ -146,6 +151,11 @@ def statistics(pool: str, model: str, version: str) -> str:
 def scoring(id: str) -> str:
     """Hash of one scoring: what was asked, what has become of it, and how far its driver is."""
     return PREFIX + "scoring:" + id
+
+
+def scoring_end(id: str, number: int) -> str:
+    """A scoring's record as it was at its end, where it was run again before its webhooks knew."""
+    return scoring(id) + f":{number}"
 
 
 def scoring_shards(id: str) -> str:

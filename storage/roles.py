@@ -52,7 +52,7 @@ HOOKS = (
 #: Offline runs, and their shards.
 SCORINGS = (
     keys.SCORINGS_WAITING, keys.SCORINGS_DRIVEN, keys.SCORINGS_TURNS, keys.tenant_scorings("*"), keys.scoring("*"),
-    keys.scoring_shards("*"), keys.scoring_folded("*"), keys.scoring_ended("*"),
+    keys.scoring_shards("*"), keys.scoring_folded("*"), keys.scoring_ended("*"), keys.pins("*"),
 )  # fmt: skip
 CHANNELS = (keys.DONE, keys.MOVES, keys.scoring_ended("*"))
 

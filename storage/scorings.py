@@ -31,8 +31,10 @@ _TEXTS = ("output_key", "errors_key", "erased")
 
 
 class Made(NamedTuple):
-    #: "created", "exists" (this id is known), "same" (this Idempotency-Key made the scoring `id`) or "mismatch".
+    #: "created", "exists" (this id is known), "same" (this Idempotency-Key made the scoring `id`), "mismatch" or
+    #: "quota".
     verdict: str
+    #: After "quota": how many of the tenant's scorings have not ended.
     id: str
 
 
@@ -50,12 +52,16 @@ class Scorings:
         self.scripts = Scripts(client)
         self.now_ms = now_ms
 
-    def create(self, spec: Spec, *, idempotency_key: str = "", body: str = "") -> Made:
-        """Make the record, unless its tenant's Idempotency-Key is known; `body` is the request's digest."""
+    def create(self, spec: Spec, *, idempotency_key: str = "", body: str = "", most: int = 0) -> Made:
+        """Make the record, unless its tenant's Idempotency-Key is known; `body` is the request's digest.
+
+        `most`: scorings that the tenant may have unfinished; 0: any number.
+        """
         # Jobs have the same keys for themselves.
         idem = keys.idempotency(spec.tenant, "scoring:" + idempotency_key) if idempotency_key else ""
         keys_ = (
             keys.scoring(spec.id), keys.tenant_scorings(spec.tenant), keys.SCORINGS_WAITING, idem, keys.scoring(""),
+            keys.SCORINGS_DRIVEN,
         )  # fmt: skip
         fields: list[str | bytes | int] = [
             "tenant", spec.tenant, "status", ScoringStatus.QUEUED, "spec", _encode(spec), "round", 1,
@@ -63,7 +69,7 @@ class Scorings:
         ]  # fmt: skip
         if spec.webhook_url:
             fields += ["webhook", " ".join(spec.webhook_events)]
-        args = (spec.id, spec.tenant, body, IDEMPOTENCY_TTL_S, *fields)
+        args = (spec.id, spec.tenant, body, IDEMPOTENCY_TTL_S, most, *fields)
         with store_errors():
             verdict, id = self.scripts.run(Call("scoring_create", keys_, args))
         return Made(verdict.decode(), id.decode())
@@ -72,6 +78,12 @@ class Scorings:
         """The record (`erased` says where only a tombstone is left); None where there is none."""
         with store_errors():
             fields = self.client.hgetall(keys.scoring(id))
+        return from_hash(fields)
+
+    def ended(self, id: str, number: int) -> Scoring | None:
+        """The record as it was at the end that is event `number`, where it was run again meanwhile."""
+        with store_errors():
+            fields = self.client.hgetall(keys.scoring_end(id, number))
         return from_hash(fields)
 
     def list(

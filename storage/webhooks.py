@@ -17,8 +17,9 @@ from storage.clock import wall_ms
 from storage.connection import Client, store_errors
 from storage.scripts import Call, Scripts
 
-#: What a webhook can tell of.
+#: What the webhook of a job can tell of, and that of a scoring; an endpoint can be told of either.
 EVENTS = ("job.started", "job.completed")
+SCORING_EVENTS = ("scoring.progress", "scoring.completed")
 #: The record that holds the tenant's own secret, which signs what goes to the URL of a job.
 DEFAULT = "default"
 #: Endpoints of one tenant.

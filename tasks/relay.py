@@ -17,6 +17,7 @@ from storage.deliveries import Deliveries
 from storage.job import Job, Status
 from storage.jobs import Due, JobStore
 from storage.objects import Objects
+from storage.pins import Pins
 from storage.workers import TTL_S
 from tasks.message import without_inputs
 from tasks.publisher import Publisher
@@ -33,6 +34,8 @@ REAP_S = 5.0
 GAP_MS = 5000
 #: Until what could not be done is tried again, milliseconds.
 PUT_OFF_MS = 30_000
+#: Until an upload that a scoring may still read is looked at again, milliseconds.
+NEEDED_MS = 600_000
 #: Until a retry that the broker did not take is published again, milliseconds.
 AGAIN_MS = 2_000
 #: Members worked on in one tick, and how long ticks may follow each other without a pause, seconds.
@@ -42,7 +45,7 @@ LIMIT, BUSY_S = 500, 2.0
 class Relay:
     def __init__(
         self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries, replayer: Replayer, *,
-        max_object_bytes: int = sys.maxsize,
+        pins: Pins, max_object_bytes: int = sys.maxsize,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._max_object_bytes = max_object_bytes
@@ -50,6 +53,7 @@ class Relay:
         self._publisher = publisher
         self._deliveries = deliveries
         self._replayer = replayer
+        self._pins = pins
         self.patience = Patience()
 
     def tick(self) -> int:
@@ -91,8 +95,7 @@ class Relay:
         elif kind == "inputs":
             self._sweep(due, id)
         elif kind == "object":
-            self._objects.delete(id)
-            self._jobs.settle(due)
+            self._stored(due, id)
         elif kind == "upload":
             # Of one that was completed nothing is left to give up.
             self._objects.multipart().abandon(id)
@@ -140,6 +143,14 @@ class Relay:
         if size is not None and size > self._max_object_bytes:
             log.warning("an upload beyond the limit is erased", extra={"key": key, "bytes": size})
             self._objects.delete(key)
+
+    def _stored(self, due: Due, key: str) -> None:
+        """Erase an upload whose time is over, unless a scoring may still read it."""
+        if self._pins.needed(key):
+            self._jobs.put_off(due, by_ms=NEEDED_MS)
+        else:
+            self._objects.delete(key)
+            self._jobs.settle(due)
 
     def _expire(self, due: Due, id: str) -> None:
         job = self._jobs.get(id)

@@ -14,8 +14,10 @@ from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.jobs import JobStore
 from storage.objects import open_objects
+from storage.pins import Pins
 from storage.quotas import Quotas
 from storage.refused import Refused
+from storage.scorings import Scorings
 from storage.webhooks import Endpoints
 from storage.workers import Workers
 from tasks.app import ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, make_app, run_worker
@@ -48,6 +50,7 @@ def run(settings: Settings) -> int:
         publisher,
         Deliveries(redis),
         Replayer(DeadLetters(redis, jobs), jobs, Quotas(redis)),
+        pins=Pins(redis, Scorings(redis).get),
         max_object_bytes=settings.max_object_bytes,
     )
     reaper = Reaper(jobs, publisher, settings.queue_url, Workers(redis))
@@ -76,5 +79,5 @@ def webhooks(settings: Settings, app: Celery, jobs: JobStore, client: Client) ->
         deliverer.stop.set()
 
     worker_shutting_down.connect(stopping, weak=False)
-    expander = Expander(jobs, endpoints, deliveries, base=base_of(settings))
+    expander = Expander(jobs, Scorings(client), endpoints, deliveries, base=base_of(settings))
     return Dispatcher(app, expander, deliveries, client, queue=WEBHOOK_QUEUE)

@@ -18,7 +18,7 @@ from storage.webhooks import ASKED, DEFAULT, LONGEST_OVERLAP_S, OVERLAP_S, Condi
 from tasks.job_object import timestamp
 from tasks.webhooks.addresses import check_url
 
-Event = Literal["job.started", "job.completed"]
+Event = Literal["job.started", "job.completed", "scoring.progress", "scoring.completed"]
 Events = Annotated[tuple[Event, ...], Meta(min_length=1, max_length=8)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 Text = Annotated[str, Meta(max_length=512)]

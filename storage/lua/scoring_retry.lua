@@ -16,6 +16,11 @@ if (tonumber(held[4]) or 0) == 0 then return "none" end
 if status ~= "completed" and not held[7] and (tonumber(held[6]) or 0) ~= (tonumber(held[5]) or -1) then
   redis.call("HSET", KEYS[1], "unfinished", status, "unfinished_error", held[8] or "")
 end
+-- What a webhook is yet to tell of stays as it was.
+local number = redis.call("HGET", KEYS[1], "events")
+if number and redis.call("ZSCORE", OUTBOX, "scoring.completed:" .. number .. ":" .. ARGV[1]) then
+  redis.call("COPY", KEYS[1], KEYS[1] .. ":" .. number)
+end
 redis.call("HDEL", KEYS[1], "validating_ms", "running_ms", "merging_ms", "canceling_ms", "ended_ms", "expires_ms", "error",
   "verdict", "rate")
 redis.call("HSET", KEYS[1], "status", "queued")

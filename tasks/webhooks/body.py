@@ -1,4 +1,4 @@
-"""What a webhook says: `{"type", "timestamp", "data": job object}`, thin, so that any receiver takes it."""
+"""What a webhook says: `{"type", "timestamp", "data": job or scoring object}`, thin, so that any receiver takes it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from storage.job import Job, Status
+from storage.scoring import Scoring
 from tasks.job_object import JobObject, job_object, timestamp
 from tasks.message import Message
+from tasks.scoring_object import ScoringInput, ScoringObject, scoring_object
 
 STARTED, COMPLETED, PING = "job.started", "job.completed", "ping"
 #: Outputs, and a failure's problem document, are in it up to so many bytes of JSON.
@@ -23,7 +25,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 class Event(msgspec.Struct, frozen=True):
     type: str
     timestamp: str | None
-    data: JobObject | dict[str, Any]
+    data: JobObject | ScoringObject | dict[str, Any]
 
 
 def body_of(job: Job, message: Message, *, event: str, at_ms: int, base: str) -> bytes:
@@ -36,6 +38,21 @@ def body_of(job: Job, message: Message, *, event: str, at_ms: int, base: str) ->
         if len(body) < BODY_BYTES:
             break
     return body
+
+
+def scoring_body(scoring: Scoring, *, event: str, at_ms: int, base: str) -> bytes:
+    """The body for one event of a scoring that happened at `at_ms`; fewer than BODY_BYTES."""
+    shown = scoring_object(scoring, base=scoring.spec.base or base)
+    shown = msgspec.structs.replace(shown, error=shortened(shown.error))
+    body = _encode(Event(event, timestamp(at_ms), shown))
+    if len(body) < BODY_BYTES:
+        return body
+    return _encode(Event(event, timestamp(at_ms), msgspec.structs.replace(shown, metadata={}, input=bare(shown.input))))
+
+
+def bare(given: ScoringInput) -> ScoringInput:
+    """The input without the names of its objects."""
+    return msgspec.structs.replace(given, objects=())
 
 
 def ping(endpoint: str, *, at_ms: int) -> bytes:

@@ -9,18 +9,22 @@ from settings import Settings
 from storage.deliveries import Deliveries, Entry, Planned
 from storage.job import Job
 from storage.jobs import JobStore
-from storage.webhooks import Endpoints
+from storage.scorings import Scorings
+from storage.webhooks import SCORING_EVENTS, Endpoints
 from tasks.message import Message, decode
 from tasks.webhooks.addresses import read
-from tasks.webhooks.body import PING, body_of, ping
+from tasks.webhooks.body import PING, body_of, ping, scoring_body
 
 log = logging.getLogger(__name__)
 
 
 class Expander:
-    def __init__(self, jobs: JobStore, endpoints: Endpoints, deliveries: Deliveries, *, base: str) -> None:
+    def __init__(
+        self, jobs: JobStore, scorings: Scorings, endpoints: Endpoints, deliveries: Deliveries, *, base: str
+    ) -> None:
         """`base`: the gateway's address as receivers may use it."""
         self._jobs = jobs
+        self._scorings = scorings
         self._endpoints = endpoints
         self._deliveries = deliveries
         self._base = base
@@ -47,13 +51,17 @@ class Expander:
     def expand(self, entry: Entry) -> None:
         if entry.event == PING:
             return self._ping(entry)
+        if entry.event in SCORING_EVENTS:
+            return self._scoring(entry)
         job = self._deliveries.ended(entry) or self._jobs.get(entry.job)
         message = readable(job) if job else None
         if job is None or message is None:
             log.warning("an event's job is gone, nobody is told", extra={"job": entry.job, "event": entry.event})
             self._deliveries.expand(entry, [], b"")
             return
-        planned = list(self._planned(job, message, entry))
+        webhook = message.webhook
+        own = webhook.url if webhook is not None and entry.event in webhook.events else ""
+        planned = list(self._planned(job.tenant, own, entry))
         body = body_of(job, message, event=entry.event, at_ms=entry.at_ms, base=self._base)
         self._deliveries.expand(entry, planned, body)
 
@@ -63,14 +71,25 @@ class Expander:
         planned = [Planned(delivery_id(entry, id), entry.job, PING, id, one.url)] if one else []
         self._deliveries.expand(entry, planned, ping(id, at_ms=entry.at_ms))
 
-    def _planned(self, job: Job, message: Message, entry: Entry) -> Iterator[Planned]:
-        webhook = message.webhook
-        if webhook is not None and entry.event in webhook.events:
-            target = f"{job.tenant}/@{host(webhook.url)}"
-            yield Planned(delivery_id(entry, ""), target, entry.event, "", webhook.url)
-        for one in self._endpoints.all(job.tenant):
+    def _scoring(self, entry: Entry) -> None:
+        scoring = self._scorings.ended(entry.job, entry.number) or self._scorings.get(entry.job)
+        if scoring is None:
+            log.warning("an event's scoring is gone, nobody is told", extra={"job": entry.job, "event": entry.event})
+            self._deliveries.expand(entry, [], b"")
+            return
+        spec = scoring.spec
+        own = spec.webhook_url if entry.event in spec.webhook_events else ""
+        planned = list(self._planned(spec.tenant, own, entry))
+        body = scoring_body(scoring, event=entry.event, at_ms=entry.at_ms, base=self._base)
+        self._deliveries.expand(entry, planned, body)
+
+    def _planned(self, tenant: str, own: str, entry: Entry) -> Iterator[Planned]:
+        """`own`: the URL that whoever submitted it named for this event; empty without one."""
+        if own:
+            yield Planned(delivery_id(entry, ""), f"{tenant}/@{host(own)}", entry.event, "", own)
+        for one in self._endpoints.all(tenant):
             if not one.disabled and entry.event in one.events:
-                yield Planned(delivery_id(entry, one.id), f"{job.tenant}/{one.id}", entry.event, one.id, one.url)
+                yield Planned(delivery_id(entry, one.id), f"{tenant}/{one.id}", entry.event, one.id, one.url)
 
 
 def readable(job: Job) -> Message | None:

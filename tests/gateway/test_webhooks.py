@@ -66,7 +66,7 @@ def test_tenants_own_secret_is_rotated_under_the_id_default(gate: Gate) -> None:
         ({"url": "http://127.0.0.1/"}, "#/url"),
         ({"url": "https://user:pw@erp.example/"}, "#/url"),
         ({"url": "https://erp.example/", "events": []}, "#/events"),
-        ({"url": "https://erp.example/", "events": ["scoring.completed"]}, "#/events/0"),
+        ({"url": "https://erp.example/", "events": ["scoring.ended"]}, "#/events/0"),
         ({"url": "https://erp.example/", "secret": "mine"}, "#/secret"),
     ],
 )

@@ -10,6 +10,7 @@ from storage.connection import Client
 from storage.deliveries import Deliveries, Delivery
 from storage.job import Job, Status
 from storage.jobs import JobStore, Outcome, Want
+from storage.scorings import Scorings
 from storage.webhooks import Endpoints
 from tasks.message import VERSION, Message, Webhook
 from tasks.webhooks.delivering import Deliverer
@@ -51,7 +52,8 @@ class Hooks:
         self.jobs = JobStore(store, now_ms=self.clock)
         self.endpoints = Endpoints(store, now_ms=self.clock)
         self.deliveries = Deliveries(store, now_ms=self.clock)
-        self.expander = Expander(self.jobs, self.endpoints, self.deliveries, base=BASE)
+        self.scorings = Scorings(store, now_ms=self.clock)
+        self.expander = Expander(self.jobs, self.scorings, self.endpoints, self.deliveries, base=BASE)
         self.deliverer = Deliverer(self.endpoints, self.deliveries, self.post, chance=lambda: 0.5)
         self.sent: list[Sent] = []
         #: What the receiver answers, or raises.

@@ -16,11 +16,14 @@ from storage.deliveries import Deliveries
 from storage.job import Job, Status
 from storage.jobs import SWEEP_MS, JobStore, Outcome, Return, Want
 from storage.objects import Objects, open_objects
+from storage.pins import Pins
 from storage.quotas import Quotas
+from storage.scoring import Part, Spec
+from storage.scorings import Scorings
 from storage.workers import Workers, WorkerStatus
 from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
-from tasks.relay import Patience, Relay, stored
+from tasks.relay import NEEDED_MS, Patience, Relay, stored
 from tasks.replaying import Replayer
 from tasks.topology import depth
 from tests.services.valkey import Valkey
@@ -62,7 +65,14 @@ def objects(tmp_path: Path) -> Objects:
 
 @pytest.fixture
 def relay(store: Client, jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
-    return Relay(jobs, objects, publisher, Deliveries(store), Replayer(DeadLetters(store, jobs), jobs, Quotas(store)))
+    return Relay(
+        jobs,
+        objects,
+        publisher,
+        Deliveries(store),
+        Replayer(DeadLetters(store, jobs), jobs, Quotas(store)),
+        pins=Pins(store, Scorings(store).get),
+    )
 
 
 MESSAGE = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"), tenant="acme")
@@ -238,7 +248,15 @@ def test_upload_by_a_presigned_url_is_measured_once_nobody_can_send_any_more(
     store: Client, jobs: JobStore, objects: Objects, publisher: Publisher, clock: Clock
 ) -> None:
     replayer = Replayer(DeadLetters(store, jobs), jobs, Quotas(store))
-    relay = Relay(jobs, objects, publisher, Deliveries(store), replayer, max_object_bytes=10)
+    relay = Relay(
+        jobs,
+        objects,
+        publisher,
+        Deliveries(store),
+        replayer,
+        pins=Pins(store, Scorings(store).get),
+        max_object_bytes=10,
+    )
     for name, size in (("small", 10), ("large", 11)):
         objects.put(f"acme/objects/{name}", [b"x" * size])
         jobs.schedule(f"measure:acme/objects/{name}", at_ms=clock.ms + 500)
@@ -350,3 +368,25 @@ def test_object_store_is_asked_only_where_it_may_hold_something() -> None:
     ]  # fmt: skip
     for change in changes:
         assert stored(msgspec.structs.replace(plain, **change)), change
+
+
+def test_upload_that_a_scoring_reads_outlives_its_time(
+    store: Client, jobs: JobStore, objects: Objects, relay: Relay, clock: Clock
+) -> None:
+    scorings = Scorings(store)
+    asked = Spec(
+        id="scr_1", tenant="acme", model="mlp", version="1", input=(Part("acme/objects/obj_1", "e", 1),),
+        format="csv", output_format="csv", inputs=msgspec.Raw(b"[]"), outputs=msgspec.Raw(b"[]"), max_items=4,
+        created_ms=1,
+    )  # fmt: skip
+    for id in ("obj_1", "obj_2"):
+        objects.put(f"acme/objects/{id}", [b"x"])
+        jobs.schedule(f"object:acme/objects/{id}", at_ms=clock.ms - 1)
+    Pins(store, scorings.get).hold("scr_1", ["acme/objects/obj_1"])
+    scorings.create(asked)
+    relay.tick()
+    assert list(objects.keys("acme/objects/")) == ["acme/objects/obj_1"]
+    scorings.cancel("scr_1")
+    clock.ms += NEEDED_MS + 1
+    relay.tick()
+    assert list(objects.keys("acme/objects/")) == []
