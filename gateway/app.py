@@ -49,6 +49,7 @@ from gateway.views import models as models_
 from gateway.views import objects as objects_
 from gateway.views import queues as queues_
 from gateway.views import refused as refused_
+from gateway.views import scorings as scorings_
 from gateway.waiting import Waiting
 from lifeline import die_with_parent
 from models.catalog import Catalog
@@ -59,10 +60,13 @@ from storage.connection import connect
 from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.deployments import Deployments
+from storage.inputs import Buckets
 from storage.jobs import JobStore
 from storage.objects import Objects, open_objects
+from storage.pins import Pins
 from storage.quotas import Quotas
 from storage.refused import Refused
+from storage.scorings import Scorings
 from storage.webhooks import Endpoints
 from storage.workers import Workers
 from tasks.message import LANES, queue_name
@@ -82,7 +86,7 @@ def create_app(
     settings: Settings, *, jobs: JobStore, workers: Workers, objects: Objects, access: Access,
     repository: Repository, deployments: Deployments, publisher: Publisher, waiting: Waiting,
     endpoints: Endpoints, deliveries: Deliveries, dead_letters: DeadLetters, refused: Refused,
-    quotas: Quotas,
+    quotas: Quotas, scorings: Scorings,
 ) -> Application:  # fmt: skip
     """The application over the parts given."""
     inputs = Inputs(objects, max_bytes=settings.max_object_bytes, announce=jobs.schedule_sweep)
@@ -109,6 +113,9 @@ def create_app(
         dead_letters=dead_letters,
         toll=toll,
         refused=refused,
+        scorings=scorings,
+        pins=Pins(scorings.client, scorings.get),
+        buckets=Buckets(settings),
         policy=policy,
         submitter=Submitter(
             jobs=jobs,
@@ -157,6 +164,7 @@ def all_routes(parts: Parts) -> list[Route]:
         webhooks,
         objects_,
         uploads,
+        scorings_,
         models_,
         versions,
         health,
@@ -236,6 +244,7 @@ def from_settings(settings: Settings) -> Application:
         dead_letters=DeadLetters(client, jobs),
         quotas=Quotas(client),
         refused=Refused(client),
+        scorings=Scorings(client),
         publisher=Publisher(
             settings.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(repository.catalog)
         ),

@@ -1,4 +1,4 @@
-"""What a request says beside its body: who asks, how long it would wait, which job it means."""
+"""What a request says beside its body: who asks, how long it would wait, which job or scoring it means."""
 
 import re
 from functools import lru_cache
@@ -11,6 +11,7 @@ from errors import Fault, InvalidInput, NotFound, ResultExpired
 from gateway.parts import Parts
 from storage.clock import wall_ms
 from storage.job import Job
+from storage.scoring import Scoring
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -75,6 +76,18 @@ def own_job(parts: Parts, id: str) -> Job:
 
 def job_of(parts: Parts, id: str, *, tenant: str) -> Job:
     return permitted(parts.jobs.get(id) if JOB_ID.fullmatch(id) else None, id, tenant=tenant)
+
+
+def own_scoring(parts: Parts, id: str) -> Scoring:
+    """The caller's scoring; raises NotFound (another tenant's too), or ResultExpired once its contents are gone."""
+    scoring = parts.scorings.get(id) if JOB_ID.fullmatch(id) else None
+    if scoring is None or scoring.tenant != g.tenant:
+        raise NotFound(f"no scoring {id[:80]!r}")
+    if scoring.erased == "deleted":
+        raise ResultExpired(f"scoring {id} was deleted")
+    if scoring.erased or (scoring.ended and scoring.expires_ms <= wall_ms()):
+        raise ResultExpired(f"scoring {id} has expired: it is kept for {scoring.spec.result_ttl_s} s")
+    return scoring
 
 
 async def read_job(parts: Parts, id: str, *, tenant: str) -> Job:

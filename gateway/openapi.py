@@ -20,6 +20,7 @@ WITH_KEY, ANY = (
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 TAGS = {
     "jobs": "One request of a user, from accept to a terminal state.",
+    "scorings": "The rows of a table through a model, offline.",
     "dead letters": "Jobs that failed, and their way back to the queue.",
     "objects": "Bytes that jobs refer to.",
     "webhooks": "Reports of jobs to the tenant's own servers, signed by Standard Webhooks.",

@@ -18,9 +18,12 @@ from storage.access import Access
 from storage.deadletters import DeadLetters
 from storage.deliveries import Deliveries
 from storage.deployments import Deployments
+from storage.inputs import Buckets
 from storage.jobs import JobStore
 from storage.objects import Objects
+from storage.pins import Pins
 from storage.refused import Refused
+from storage.scorings import Scorings
 from storage.webhooks import Endpoints
 from tasks.publisher import Publisher
 from tasks.webhooks.addresses import Policy
@@ -48,6 +51,9 @@ class Parts:
     dead_letters: DeadLetters
     toll: Toll
     refused: Refused
+    scorings: Scorings
+    pins: Pins
+    buckets: Buckets
     #: Where webhooks may go.
     policy: Policy
 

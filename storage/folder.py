@@ -103,7 +103,7 @@ class Folder:
                 if key.startswith(prefix):
                     yield key
 
-    def url(self, key: str, expires_s: int) -> str | None:
+    def url(self, key: str, expires_s: int, *, kind: str = "application/octet-stream", name: str = "") -> str | None:
         return None
 
     def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:

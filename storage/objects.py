@@ -51,8 +51,11 @@ class Objects(Protocol):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Every key that begins so, in no order to rely on."""
 
-    def url(self, key: str, expires_s: int) -> str | None:
-        """An address anyone may GET the bytes from for `expires_s` seconds; None where the gateway must serve them."""
+    def url(self, key: str, expires_s: int, *, kind: str = "application/octet-stream", name: str = "") -> str | None:
+        """An address anyone may GET the bytes from for `expires_s` seconds; None where the gateway must serve them.
+
+        `kind` and `name`: the content type, and what a file made of it is called.
+        """
 
     def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:
         """An address anyone may PUT the bytes to for `expires_s` seconds; None where the gateway must take them.

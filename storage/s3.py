@@ -1,7 +1,7 @@
 """The object store as a bucket of an S3 server, through the `minio` client."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import BinaryIO, cast
@@ -15,7 +15,7 @@ from storage import presigning
 from storage.multipart_s3 import S3Parts
 from storage.objectkeys import check_key, check_prefix
 from storage.s3server import Server, client, signer
-from storage.streams import Incoming, Outgoing, Stat, Stored
+from storage.streams import Incoming, Outgoing, Stat, Stored, disposition
 from storage.tidying import abort_unfinished_uploads
 
 #: An upload of unknown length goes in parts of this many bytes, the least that S3 takes. The client holds about six
@@ -23,11 +23,6 @@ from storage.tidying import abort_unfinished_uploads
 PART_BYTES = 5 * 2**20
 #: The longest life of a presigned URL: whoever finds one in a log should find it void.
 MAX_EXPIRES_S = 15 * 60
-#: How the store serves a presigned GET: a browser must not run an upload as a page of the store's origin.
-SERVED = {
-    "response-content-type": "application/octet-stream",
-    "response-content-disposition": "attachment",
-}
 ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject"})
 
 
@@ -123,8 +118,9 @@ class S3:
         except NotFound:
             return
 
-    def url(self, key: str, expires_s: int) -> str | None:
-        return self._signed("GET", key, expires_s)
+    def url(self, key: str, expires_s: int, *, kind: str = "application/octet-stream", name: str = "") -> str | None:
+        served = {"response-content-type": kind, "response-content-disposition": disposition(name)}
+        return self._signed("GET", key, expires_s, served)
 
     def put_url(self, key: str, expires_s: int, *, length: int | None = None) -> str | None:
         if length is None:
@@ -153,13 +149,14 @@ class S3:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
 
-    def _signed(self, method: str, key: str, expires_s: int) -> str | None:
+    def _signed(self, method: str, key: str, expires_s: int, served: Mapping[str, str] | None = None) -> str | None:
+        """`served`: how the store is to answer."""
         check_key(key)
         if self._signer is None:
             return None
         life = timedelta(seconds=min(expires_s, MAX_EXPIRES_S))
-        served: dict[str, str | list[str] | tuple[str]] = dict(SERVED) if method == "GET" else {}
-        return str(self._signer.get_presigned_url(method, self._bucket, key, expires=life, response_headers=served))
+        headers: dict[str, str | list[str] | tuple[str]] = dict(served or {})
+        return str(self._signer.get_presigned_url(method, self._bucket, key, expires=life, response_headers=headers))
 
 
 @contextmanager

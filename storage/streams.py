@@ -104,5 +104,13 @@ class Outgoing:
         return b"".join(parts)
 
 
+def disposition(name: str) -> str:
+    """Content-Disposition: a browser must not run bytes as a page of the origin that they come from.
+
+    `name`: of the file, in characters that need no quoting; empty: none is said.
+    """
+    return f'attachment; filename="{name}"' if name else "attachment"
+
+
 def too_large(max_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"more than the {max_bytes} bytes allowed")

@@ -1,4 +1,4 @@
-"""What became of a job's webhooks."""
+"""What became of the webhooks of a job, or of a scoring."""
 
 from typing import Annotated
 
@@ -8,11 +8,11 @@ from flask import Response, g, request
 from errors import Fault, NotFound
 from gateway import bodies
 from gateway.answers import answer
-from gateway.asking import own_job
+from gateway.asking import own_job, own_scoring
 from gateway.json_bodies import read_json
 from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
-from storage.deliveries import MISSING, PENDING, Attempt, Delivery
+from storage.deliveries import MISSING, PENDING, Attempt, Delivery, of_scoring
 from tasks.job_object import timestamp
 
 #: Bytes of a body here.
@@ -39,7 +39,7 @@ class DeliveryObject(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: str = "delivery"
     event: str
-    #: The job, or for a ping the endpoint.
+    #: The job, or the scoring; for a ping the endpoint.
     job: str
     #: The endpoint; null: the job's own URL.
     webhook: str | None
@@ -60,7 +60,7 @@ class DeliveryList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Redelivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    #: Which of the job's deliveries; null: every one that is not on its way.
+    #: Which of the deliveries; null: every one that is not on its way.
     delivery: Annotated[str, msgspec.Meta(max_length=128)] | None = None
 
 
@@ -74,19 +74,28 @@ class DeliveryViews:
     def all(self, id: str) -> Response:
         return answer(shown_list(self.parts.deliveries.of(own_job(self.parts, id).id)))
 
+    def all_of_scoring(self, id: str) -> Response:
+        return answer(shown_list(self.parts.deliveries.of(of_scoring(own_scoring(self.parts, id).id))))
+
     def redeliver(self, id: str) -> Response:
-        job = own_job(self.parts, id)
+        return self.again(own_job(self.parts, id).id, f"job {id}")
+
+    def redeliver_of_scoring(self, id: str) -> Response:
+        return self.again(of_scoring(own_scoring(self.parts, id).id), f"scoring {id}")
+
+    def again(self, subject: str, name: str) -> Response:
+        """Send what is listed under `subject` again; raises NotFound where there is nothing, or not what is asked."""
         body = bodies.json_text(request.environ, MAX_BYTES, optional=True)
         wanted = read_json(body or b"{}", _redelivery).delivery
-        found = self.parts.deliveries.of(job.id)
+        found = self.parts.deliveries.of(subject)
         chosen = [one for one in found if (one.id == wanted if wanted else one.state != PENDING)]
         if wanted and not chosen:
-            raise NotFound(f"job {id} has no delivery {wanted[:80]!r}", faults=[Fault("#/delivery", "is not there")])
+            raise NotFound(f"{name} has no delivery {wanted[:80]!r}", faults=[Fault("#/delivery", "is not there")])
         gone = [one for one in chosen if self.parts.deliveries.redeliver(one) == MISSING]
         if not found or (chosen and len(gone) == len(chosen)):
-            raise NotFound(f"job {id} has no deliveries: nobody was to be told, or none is kept any more, or none yet")
+            raise NotFound(f"{name} has no deliveries: nobody was to be told, or none is kept any more, or none yet")
         # A key that may only submit does not see what receivers have answered.
-        seen = self.parts.deliveries.of(job.id) if "read" in g.scopes else []
+        seen = self.parts.deliveries.of(subject) if "read" in g.scopes else []
         return answer(shown_list(seen), 202)
 
 
@@ -135,6 +144,24 @@ def routes(parts: Parts) -> list[Route]:
             method="POST", path="/v1/jobs/<id>/redeliver", view=views.redeliver, name="redeliver", tag="webhooks",
             scope="submit",
             summary="Send a job's webhooks again, under their ids",
+            body=Body(content={"application/json": Redelivery}, required=False, max_bytes=MAX_BYTES),
+            answers={202: Answer(description="They are on their way; listed for a key that may read", content=listed)},
+            errors=(
+                "not_found", "result_expired", "malformed_body", "invalid_input", "unsupported_media_type",
+                "payload_too_large",
+            ),
+        ),
+        Route(
+            method="GET", path="/v1/scorings/<id>/deliveries", view=views.all_of_scoring, tag="webhooks",
+            name="listScoringDeliveries", scope="read",
+            summary="What became of a scoring's webhooks, each attempt",
+            answers={200: Answer(description="The deliveries, oldest first", content=listed)},
+            errors=("not_found", "result_expired"),
+        ),
+        Route(
+            method="POST", path="/v1/scorings/<id>/redeliver", view=views.redeliver_of_scoring, tag="webhooks",
+            name="redeliverScoring", scope="submit",
+            summary="Send a scoring's webhooks again, under their ids",
             body=Body(content={"application/json": Redelivery}, required=False, max_bytes=MAX_BYTES),
             answers={202: Answer(description="They are on their way; listed for a key that may read", content=listed)},
             errors=(

@@ -1,5 +1,6 @@
 """Uploads: streamed in, streamed or redirected out, erased after their time."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -18,10 +19,14 @@ from gateway.parts import Parts
 from gateway.routes import Answer, Body, Route
 from storage.clock import wall_ms
 from storage.objects import Stored
+from storage.streams import disposition
 from tasks.job_object import timestamp
+from tasks.scoring_object import ERRORS, OUTPUT
 
-#: Bytes are shown as what they are to nobody: a browser must not run an upload as a page of this origin.
-SAFE = {"Content-Disposition": "attachment"}
+#: What came of a scoring.
+SCORED = re.compile(rf"(?P<scoring>scr_[0-9A-HJKMNP-TV-Z]{{26}})(?P<what>{OUTPUT}|{ERRORS})")
+#: Content types of its files, by the ending of their keys.
+KINDS = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 #: Bytes of JSON that ask for a URL.
 SMALL_BODY = 1024
 #: Seconds after the end of a URL's life in which an upload that began within it may end.
@@ -120,24 +125,33 @@ class ObjectViews:
         return length
 
     def get(self, id: str) -> Response:
-        key = upload_key(g.tenant, id)
-        if not OBJECT_ID.fullmatch(id):
-            raise NotFound(f"no object {id[:80]!r}")
-        return self.send(key, f"no object {id!r}")
+        missing = f"no object {id[:80]!r}"
+        if OBJECT_ID.fullmatch(id):
+            return self.send(upload_key(g.tenant, id), missing)
+        if (key := self.scored(id)) is None:
+            raise NotFound(missing)
+        return self.send(key, missing, name=f"{id}.{key.rpartition('.')[2]}")
 
-    def send(self, key: str, missing: str) -> Response:
-        """The object's bytes, or the way to them."""
+    def scored(self, id: str) -> str | None:
+        """The key of what came of a scoring of the caller's, by what its object is called."""
+        match = SCORED.fullmatch(id)
+        scoring = self.parts.scorings.get(match["scoring"]) if match else None
+        if match is None or scoring is None or scoring.tenant != g.tenant or scoring.erased:
+            return None
+        return (scoring.output_key if match["what"] == OUTPUT else scoring.errors_key) or None
+
+    def send(self, key: str, missing: str, *, name: str = "") -> Response:
+        """The object's bytes, or the way to them; `name`: of the file that a browser makes of it."""
         size = self.parts.inputs.size(key)
         if size is None:
             raise NotFound(missing)
-        if direct := self.parts.objects.url(key, LINK_TTL_S):
+        if direct := self.parts.objects.url(key, LINK_TTL_S, name=name, kind=kind_of(key)):
             return bare(303, {"Location": direct})
         return Response(
             () if request.method == "HEAD" else self.parts.objects.open(key),
             200,
-            {**SAFE, "Content-Length": str(size)},
-            # What a job put out is JSON; an upload may be anything.
-            content_type="application/octet-stream" if "/objects/" in key else "application/json",
+            {"Content-Disposition": disposition(name), "Content-Length": str(size)},
+            content_type=kind_of(key),
         )
 
     def get_link(self, token: str) -> Response:
@@ -149,6 +163,13 @@ class ObjectViews:
             raise Forbidden(f"this link is for a body of {length} bytes, with Content-Length")
         stored = self.parts.objects.put(key, bodies.chunks(request.environ, self.max_bytes), max_bytes=self.max_bytes)
         return answer(info(key.rpartition("/")[2], stored, 0))
+
+
+def kind_of(key: str) -> str:
+    """The content type of what the farm itself has written; an upload may be anything."""
+    if "/scorings/" in key:
+        return KINDS[key.rpartition(".")[2]]
+    return "application/octet-stream" if "/objects/" in key else "application/json"
 
 
 def info(id: str, stored: Stored, expires_ms: int) -> ObjectInfo:
@@ -204,7 +225,8 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             method="GET", path="/v1/objects/<id>", view=views.get, name="getObject", tag="objects",
             scope="read",
-            summary="An upload's bytes", answers=sent, errors=("not_found", "objects_unavailable"),
+            summary="An upload's bytes, or what came of a scoring", answers=sent,
+            errors=("not_found", "objects_unavailable"),
         ),
         Route(
             method="GET", path="/v1/links/<token>", view=views.get_link, name="getLink", tag="objects", public=True,

@@ -25,6 +25,7 @@ from storage.jobs import JobStore, Outcome, Verdict, Want
 from storage.objects import open_objects
 from storage.quotas import Quotas
 from storage.refused import Refused
+from storage.scorings import Scorings
 from storage.webhooks import Endpoints
 from storage.workers import ModelState, ModelStatus, Workers, WorkerStatus
 from tasks.publisher import Publisher
@@ -141,6 +142,7 @@ def make_gate(
         dead_letters=DeadLetters(client, jobs),
         quotas=Quotas(client),
         refused=Refused(client),
+        scorings=Scorings(client),
         publisher=Publisher(
             broker or valkey.queue_url, deadline_s=settings.submit_deadline_s, queues=lambda: lanes(models.catalog)
         ),

@@ -13,7 +13,9 @@ import pytest
 from gateway.app import all_routes
 from gateway.routes import Route
 from storage.access import SCOPES
+from storage.driven import take
 from storage.job import Status
+from storage.scoring import ScoringStatus
 from tests.gateway.gate import ECHO, Gate
 from tests.gateway.test_access import bearer
 
@@ -58,11 +60,28 @@ def replayed(gate: Gate, headers: Headers) -> str:
     return str(gate.client.post("/v1/dead-letters:replay", json={"code": MARK}, headers=headers).json["id"])
 
 
+def scored(gate: Gate, headers: Headers) -> str:
+    """One that has ended, with a file of errors, so that everything can be asked of it."""
+    wish = {"model": "narrow", "input": {"object": stored(gate, headers)}, "format": "csv", "metadata": {"mark": MARK}}
+    id = str(gate.client.post("/v1/scorings", json=wish, headers=headers).json["id"])
+    hold = take(gate.parts.scorings)
+    assert hold is not None
+    hold.note(to=ScoringStatus.FAILED, fields={"failed": 1, "errors_key": f"acme/scorings/{id}/errors.jsonl"})
+    return id
+
+
+def output(gate: Gate, headers: Headers) -> str:
+    id = scored(gate, headers)
+    gate.parts.objects.put(f"acme/scorings/{id}/errors.jsonl", [MARK.encode()])
+    return id + "-errors"
+
+
 #: What a tenant owns: the path that names one, and ways to make one.
 OWNED: dict[str, tuple[Callable[[Gate, Headers], str], ...]] = {
     "/v1/jobs/<id>": (queued, done, failed),
-    "/v1/objects/<id>": (stored,),
+    "/v1/objects/<id>": (stored, output),
     "/v1/uploads/<id>": (uploading,),
+    "/v1/scorings/<id>": (scored,),
     "/v1/webhooks/<id>": (endpoint,),
     "/v1/replays/<id>": (replayed,),
 }
