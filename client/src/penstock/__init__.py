@@ -61,6 +61,7 @@ from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
 from penstock.push import PushedRow, Pusher, push
 from penstock.queues import ModelQueue, Queues
+from penstock.scoring import RowError, Scoring, ScoringEstimate, ScoringFile, ScoringRows
 from penstock.submission import Submission
 from penstock.version import __version__
 from penstock.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
@@ -115,6 +116,11 @@ __all__ = [
     "ReplayPlan",
     "RequestTimeout",
     "ResultExpired",
+    "RowError",
+    "Scoring",
+    "ScoringEstimate",
+    "ScoringFile",
+    "ScoringRows",
     "StepMetrics",
     "StillRunning",
     "StoreUnavailable",

@@ -13,6 +13,7 @@ from penstock.jobs import Jobs
 from penstock.models import Models
 from penstock.objects import Objects
 from penstock.queues import Queues, queues
+from penstock.scorings import Scorings
 from penstock.submission import Options
 from penstock.version import __version__
 from penstock.webhooks import Webhooks
@@ -51,6 +52,7 @@ class Penstock:
         self.dead_letters = DeadLetters(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.jobs = Jobs(self._transport, self._upload)
+        self.scorings = Scorings(self._transport, self.objects)
 
     def run(
         self, model: str, inputs: Mapping[str, Any], *, wait_s: float = math.inf, **options: Unpack[Options]

@@ -172,7 +172,10 @@ class Webhooks:
         self._transport = transport
 
     def create(self, url: str, *, events: Iterable[str] = ("job.completed",), description: str = "") -> WebhookEndpoint:
-        """Report every job to `url`; the answer's `secret` is not shown again. Raises InvalidInput."""
+        """Report every job, or scoring, to `url`, as `events` say; raises InvalidInput.
+
+        The answer's `secret` is not shown again.
+        """
         wish = {"url": url, "events": list(events), "description": description}
         # Not repeated when its answer is lost: the secret would be lost with it, and a second endpoint made.
         return self._one("POST", "", wish, repeatable=False)
@@ -214,13 +217,13 @@ class Webhooks:
         self._all("POST", "/v1/webhooks" + path(id) + "/test")
 
     def deliveries(self, id: str) -> Sequence[Delivery]:
-        """Of a job: what became of its webhooks. Of an endpoint (`whe_…`): what is on its way there, and pings."""
+        """Of a job or a scoring: what became of its webhooks. Of an endpoint: what is on its way there, and pings."""
         return [Delivery.parse(item) for item in self._all("GET", owner(id) + "/deliveries")]
 
     def redeliver(self, job_id: str, delivery: str | None = None) -> Sequence[Delivery]:
-        """Send a job's webhooks once more, or one of them, under their ids; raises NotFound."""
+        """Send the webhooks of a job or a scoring once more, or one of them, under their ids; raises NotFound."""
         body = {} if delivery is None else {"delivery": delivery}
-        found = self._all("POST", f"/v1/jobs/{quote(job_id, safe='')}/redeliver", body)
+        found = self._all("POST", owner(job_id) + "/redeliver", body)
         return [Delivery.parse(item) for item in found]
 
     def _one(self, method: str, path: str, body: object = None, repeatable: bool = True) -> WebhookEndpoint:
@@ -251,4 +254,7 @@ def path(id: str) -> str:
 
 
 def owner(id: str) -> str:
-    return ("/v1/webhooks" if id.startswith("whe_") else "/v1/jobs") + path(id)
+    """The path of what an id names, by how it begins."""
+    if id.startswith("whe_"):
+        return "/v1/webhooks" + path(id)
+    return ("/v1/scorings" if id.startswith("scr_") else "/v1/jobs") + path(id)

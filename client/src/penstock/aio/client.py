@@ -15,6 +15,7 @@ from penstock.aio.jobs import AsyncJobs
 from penstock.aio.models import AsyncModels
 from penstock.aio.objects import AsyncObjects
 from penstock.aio.queues import queues
+from penstock.aio.scorings import AsyncScorings
 from penstock.aio.webhooks import AsyncWebhooks
 from penstock.client import DEFAULT_URL, RETRY_FOR_S, TIMEOUT_S, checked
 from penstock.errors import StillRunning
@@ -50,6 +51,7 @@ class AsyncPenstock:
         self.dead_letters = AsyncDeadLetters(self._transport)
         self.webhooks = AsyncWebhooks(self._transport)
         self.jobs = AsyncJobs(self._transport, self._upload)
+        self.scorings = AsyncScorings(self._transport, self.objects)
 
     async def run(
         self, model: str, inputs: Mapping[str, Any], *, wait_s: float = math.inf, **options: Unpack[Options]

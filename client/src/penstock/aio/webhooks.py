@@ -6,7 +6,6 @@ Written by `python -m client.twin` from penstock.webhooks: change that.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from penstock.errors import UnexpectedAnswer
 from penstock.webhooks import Delivery, WebhookEndpoint, owner, path
@@ -24,7 +23,10 @@ class AsyncWebhooks:
     async def create(
         self, url: str, *, events: Iterable[str] = ("job.completed",), description: str = ""
     ) -> WebhookEndpoint:
-        """Report every job to `url`; the answer's `secret` is not shown again. Raises InvalidInput."""
+        """Report every job, or scoring, to `url`, as `events` say; raises InvalidInput.
+
+        The answer's `secret` is not shown again.
+        """
         wish = {"url": url, "events": list(events), "description": description}
         # Not repeated when its answer is lost: the secret would be lost with it, and a second endpoint made.
         return await self._one("POST", "", wish, repeatable=False)
@@ -68,13 +70,13 @@ class AsyncWebhooks:
         await self._all("POST", "/v1/webhooks" + path(id) + "/test")
 
     async def deliveries(self, id: str) -> Sequence[Delivery]:
-        """Of a job: what became of its webhooks. Of an endpoint (`whe_…`): what is on its way there, and pings."""
+        """Of a job or a scoring: what became of its webhooks. Of an endpoint: what is on its way there, and pings."""
         return [Delivery.parse(item) for item in await self._all("GET", owner(id) + "/deliveries")]
 
     async def redeliver(self, job_id: str, delivery: str | None = None) -> Sequence[Delivery]:
-        """Send a job's webhooks once more, or one of them, under their ids; raises NotFound."""
+        """Send the webhooks of a job or a scoring once more, or one of them, under their ids; raises NotFound."""
         body = {} if delivery is None else {"delivery": delivery}
-        found = await self._all("POST", f"/v1/jobs/{quote(job_id, safe='')}/redeliver", body)
+        found = await self._all("POST", owner(job_id) + "/redeliver", body)
         return [Delivery.parse(item) for item in found]
 
     async def _one(self, method: str, path: str, body: object = None, repeatable: bool = True) -> WebhookEndpoint:

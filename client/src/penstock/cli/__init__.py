@@ -18,6 +18,8 @@ CLIENT = {
     "jobs": Entry("penstock.cli.jobs:jobs", "List jobs, newest first."),
     "cancel": Entry("penstock.cli.jobs:cancel", "Cancel jobs."),
     "retry": Entry("penstock.cli.jobs:retry", "Run a failed, canceled or expired job again."),
+    "score": Entry("penstock.cli.score:score", "Run a table's rows through a model."),
+    "scorings": Entry("penstock.cli.scorings:scorings", "Tables that are scored, and what came of them."),
     "models": Entry("penstock.cli.models:models", "The models of the farm."),
     "webhook": Entry("penstock.cli.webhooks:webhook", "Where the farm reports jobs to."),
     "queues": Entry("penstock.cli.queues:queues", "What waits, model by model."),
@@ -75,6 +77,7 @@ def cli(ctx: click.Context, url: str | None, api_key: str | None) -> None:
     penstock submit minilm -i text="a sentence" --wait
     penstock submit ocr -i image=@page.png
     penstock get job_01J… --wait --result
+    penstock score minilm sentences.csv -o vectors.parquet
     """
     ctx.obj = Farm(url, api_key)
 

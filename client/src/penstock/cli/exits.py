@@ -20,12 +20,12 @@ OK, JOB_FAILED, USAGE, REFUSED, AWAY, STILL_RUNNING, INTERRUPTED = 0, 1, 2, 3, 4
 EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    the job failed, was canceled or expired
+  1    the job failed, was canceled or expired; so did the scoring (failed rows alone are no failure)
   2    the command line, or a setting, is wrong
   3    the gateway refused (4xx)
   4    the farm cannot be reached, or has a fault (5xx)
   5    the job still runs: --wait ran out, or there is no result yet
-  130  interrupted by Ctrl-C; a submitted job goes on
+  130  interrupted by Ctrl-C; a submitted job or scoring goes on
 """
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -16,7 +16,11 @@ from penstock.job import Job
 COLOURS = {
     "queued": "yellow",
     "running": "cyan",
+    "validating": "cyan",
+    "merging": "cyan",
+    "canceling": "magenta",
     "succeeded": "green",
+    "completed": "green",
     "failed": "red",
     "canceled": "magenta",
     "expired": "magenta",
@@ -72,7 +76,11 @@ def show_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
 
 
 def status(job: Job) -> Text:
-    return Text(job.status, style=COLOURS.get(job.status, ""))
+    return state(job.status)
+
+
+def state(name: str) -> Text:
+    return Text(name, style=COLOURS.get(name, ""))
 
 
 def show_job(job: Job, outputs: dict[str, Any] | None) -> None:

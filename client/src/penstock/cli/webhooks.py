@@ -19,11 +19,11 @@ CLIENT = {
     "enable": Entry("penstock.cli.webhooks:enable", "Report to an endpoint again."),
     "remove": Entry("penstock.cli.webhooks:remove", "Forget an endpoint."),
     "test": Entry("penstock.cli.webhooks:test", "Send a ping to an endpoint."),
-    "deliveries": Entry("penstock.cli.webhooks:deliveries", "What became of a job's webhooks."),
-    "redeliver": Entry("penstock.cli.webhooks:redeliver", "Send a job's webhooks again."),
+    "deliveries": Entry("penstock.cli.webhooks:deliveries", "What became of the webhooks of a job or scoring."),
+    "redeliver": Entry("penstock.cli.webhooks:redeliver", "Send the webhooks of a job or scoring again."),
 }
 COLOURS = {"delivered": "green", "pending": "yellow", "exhausted": "red", "disabled": "red"}
-EVENTS = ("job.started", "job.completed")
+EVENTS = ("job.started", "job.completed", "scoring.progress", "scoring.completed")
 
 id_argument = click.argument("id", metavar="ENDPOINT")
 
@@ -115,22 +115,22 @@ def test(id: str, as_json: bool) -> None:
     tell(found, as_json=as_json)
 
 
-@click.command(short_help="What became of a job's webhooks.")
-@click.argument("id", metavar="JOB|ENDPOINT")
+@click.command(short_help="What became of the webhooks of a job or scoring.")
+@click.argument("id", metavar="JOB|SCORING|ENDPOINT")
 @json_option
 def deliveries(id: str, as_json: bool) -> None:
-    """What became of a job's webhooks; of an endpoint: what is on its way there, and pings."""
+    """What became of the webhooks of a job or scoring; of an endpoint: what is on its way there, and pings."""
     with connect() as client:
         found = client.webhooks.deliveries(id)
     tell(found, as_json=as_json)
 
 
-@click.command(short_help="Send a job's webhooks again.")
-@click.argument("job_id", metavar="JOB")
+@click.command(short_help="Send the webhooks of a job or scoring again.")
+@click.argument("job_id", metavar="JOB|SCORING")
 @click.argument("delivery", required=False)
 @json_option
 def redeliver(job_id: str, delivery: str | None, as_json: bool) -> None:
-    """Send the webhooks of JOB again that are not on their way, or only DELIVERY, under their ids."""
+    """Send the webhooks of a job or scoring again that are not on their way, or only DELIVERY, under their ids."""
     with connect() as client:
         found = client.webhooks.redeliver(job_id, delivery)
     tell(found, as_json=as_json)
