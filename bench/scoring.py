@@ -253,7 +253,10 @@ def main() -> int:
     if not (asked.quick or asked.no_keep):
         kept = page.keep("scoring", result)
         page.put("bench.scoring", report(result))
-        say(f"kept: {kept.relative_to(ROOT)} and docs/performance.md")
+        from bench import scoring_plot
+
+        scoring_plot.draw(result)
+        say(f"kept: {kept.relative_to(ROOT)}, docs/performance.md and its picture")
     return 0
 
 
