@@ -22,7 +22,6 @@ PHRASES = {
 }
 #: The client in the examples of docstrings.
 EXAMPLE = {"client": "penstock.client:Penstock"}
-_EXAMPLES = re.compile(r"::\n\n((?:[ \t]+[^\n]*\n|\n)+)")
 #: (start, end, new text), in bytes of the source.
 Edit = tuple[int, int, str]
 
@@ -232,7 +231,9 @@ class Twin:
             return
         start, end = self.start(first), self.end(first)
         text = self.module.text[start:end].decode()
-        changed = _EXAMPLES.sub(lambda found: "::\n\n" + self.example(found[1]), text)
+        deeper = rf" {{{first.col_offset + 4},}}"
+        examples = re.compile(rf"::\n\n((?:{deeper}[^\n]*\n|\n(?={deeper}\S))+)")
+        changed = examples.sub(lambda found: "::\n\n" + self.example(found[1]), text)
         for phrase, other in PHRASES.items():
             changed = changed.replace(phrase, other)
         if changed != text:

@@ -2,21 +2,19 @@
 
 import mimetypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from penstock.errors import UnexpectedAnswer
+from penstock.uploading import PARTS_FROM, PartedUpload, Progress
 
 if TYPE_CHECKING:
     from penstock.transport import Transport
 
 CHUNK_BYTES = 256 * 1024
-
-#: Told the bytes of each chunk that was sent.
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,25 @@ class Objects:
     def __init__(self, transport: "Transport") -> None:
         self._transport = transport
 
-    def upload(self, source: bytes | str | Path, *, progress: Progress | None = None) -> StoredObject:
-        """Store bytes, or the file at a path, which is read in chunks; raises OSError if it cannot be."""
+    def upload(
+        self, source: bytes | str | Path, *, progress: Progress | None = None, part_bytes: int | None = None
+    ) -> StoredObject:
+        """Store bytes, or the file at a path, which is read in pieces; raises OSError if it cannot be::
+
+            stored = client.objects.upload("measurements.parquet", progress=lambda sent: bar.update(sent))
+            job = client.jobs.submit("reader", {"table": stored})
+
+        A file of more than 64 MiB (or, if given, of more than `part_bytes`, 5 MiB at least) goes in parts: one that is
+        lost is sent again alone, and the same call after an interruption sends only what is missing. `progress` is told
+        the bytes of each piece that has gone. Raises InvalidInput where the file changes meanwhile.
+        """
         if isinstance(source, bytes):
             kind, size = "application/octet-stream", len(source)
         else:
             kind, size = content_type(source), Path(source).stat().st_size
+            if size > (part_bytes or PARTS_FROM):
+                parted = PartedUpload(self._transport, Path(source), part_bytes=part_bytes, progress=progress)
+                return StoredObject(*parted.run())
         answer = self._transport.send(
             "POST",
             "/v1/objects",

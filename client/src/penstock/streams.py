@@ -1,9 +1,10 @@
 """Files and iterables, for a client that may block; `penstock.aio.streams` is the same for one that may not."""
 
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: What is sent: bytes, or pieces as they are read.
 Body = bytes | Iterator[bytes]
@@ -14,9 +15,9 @@ def content(body: Body) -> Body:
     return body
 
 
-def store(into: BinaryIO, chunk: bytes) -> None:
-    """Write a piece to a file."""
-    into.write(chunk)
+def blocking(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what may take a while: reading and writing files, hashing."""
+    return step(*args, **kwargs)
 
 
 def each(items: Iterable[T]) -> Iterator[T]:

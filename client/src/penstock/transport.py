@@ -12,7 +12,7 @@ import httpx
 
 from penstock.errors import BadRequest, PenstockError, UnexpectedAnswer, Unreachable, answer_error
 from penstock.retry import Attempt, Sleep, persist, seconds
-from penstock.streams import Body, content, store
+from penstock.streams import Body, blocking, content
 
 Got = TypeVar("Got")
 
@@ -61,7 +61,7 @@ class Transport:
             self._http = httpx.Client(base_url=url, headers=headers)
         except httpx.InvalidURL as error:
             raise ValueError(f"the farm's address is {url!r}: {error}") from error
-        self._url, self._timeout_s, self._retry_for_s = url, timeout_s, retry_for_s
+        self.url, self._timeout_s, self._retry_for_s = url, timeout_s, retry_for_s
         self.clock, self.sleep, self._jitter = clock, sleep, jitter
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Transport:
             into.truncate()
             with self._opened("GET", path) as response:
                 for chunk in response.iter_bytes(CHUNK_BYTES):
-                    store(into, chunk)
+                    blocking(into.write, chunk)
 
         self._persist(attempt, patience_s=None, repeatable=True)
 
@@ -132,6 +132,9 @@ class Transport:
         request = self._http.build_request(
             method, path, params=query, headers=headers, content=content(body()) if body else None, timeout=timeout
         )
+        if not own(request.url, self._http.base_url):
+            # A presigned address of the object store: the key is none of its business.
+            request.headers.pop("Authorization", None)
         try:
             # httpx drops the Authorization header where a redirect leaves the gateway (RFC 9110, 15.4).
             response = self._http.send(request, stream=True, follow_redirects=True)
@@ -144,7 +147,16 @@ class Transport:
         except httpx.LocalProtocolError as error:
             raise BadRequest(f"the request cannot be sent ({reason(error)})") from error
         except httpx.HTTPError as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(origin(request.url), error) from error
+
+
+def origin(url: httpx.URL) -> str:
+    """`https://host:port` of an address."""
+    return str(url.copy_with(raw_path=b"/")).rstrip("/")
+
+
+def own(url: httpx.URL, base: httpx.URL) -> bool:
+    return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> PenstockError:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from penstock.aio.uploading import AsyncPartedUpload
 from penstock.errors import UnexpectedAnswer
-from penstock.objects import Progress, StoredObject, chunks, content_type
+from penstock.objects import StoredObject, chunks, content_type
+from penstock.uploading import PARTS_FROM, Progress
 
 if TYPE_CHECKING:
     from penstock.aio.transport import AsyncTransport
@@ -21,12 +23,25 @@ class AsyncObjects:
     def __init__(self, transport: "AsyncTransport") -> None:
         self._transport = transport
 
-    async def upload(self, source: bytes | str | Path, *, progress: Progress | None = None) -> StoredObject:
-        """Store bytes, or the file at a path, which is read in chunks; raises OSError if it cannot be."""
+    async def upload(
+        self, source: bytes | str | Path, *, progress: Progress | None = None, part_bytes: int | None = None
+    ) -> StoredObject:
+        """Store bytes, or the file at a path, which is read in pieces; raises OSError if it cannot be::
+
+            stored = await client.objects.upload("measurements.parquet", progress=lambda sent: bar.update(sent))
+            job = await client.jobs.submit("reader", {"table": stored})
+
+        A file of more than 64 MiB (or, if given, of more than `part_bytes`, 5 MiB at least) goes in parts: one that is
+        lost is sent again alone, and the same call after an interruption sends only what is missing. `progress` is told
+        the bytes of each piece that has gone. Raises InvalidInput where the file changes meanwhile.
+        """
         if isinstance(source, bytes):
             kind, size = "application/octet-stream", len(source)
         else:
             kind, size = content_type(source), Path(source).stat().st_size
+            if size > (part_bytes or PARTS_FROM):
+                parted = AsyncPartedUpload(self._transport, Path(source), part_bytes=part_bytes, progress=progress)
+                return StoredObject(*await parted.run())
         answer = await self._transport.send(
             "POST",
             "/v1/objects",

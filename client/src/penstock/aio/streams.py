@@ -1,12 +1,13 @@
 """Files and iterables, for a client that may not block: what may is done in threads."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import BinaryIO, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import ParamSpec, TypeVar
 
 from penstock.streams import Body
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def content(body: Body) -> bytes | AsyncIterator[bytes]:
@@ -19,9 +20,9 @@ async def read(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def store(into: BinaryIO, chunk: bytes) -> None:
-    """Write a piece to a file."""
-    await asyncio.to_thread(into.write, chunk)
+async def blocking(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what may take a while, in a thread: reading and writing files, hashing."""
+    return await asyncio.to_thread(step, *args, **kwargs)
 
 
 async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import httpx
 
 from penstock.aio.retry import Attempt, Sleep, persist
-from penstock.aio.streams import content, store
+from penstock.aio.streams import blocking, content
 from penstock.errors import BadRequest
 from penstock.transport import (
     CHUNK_BYTES,
@@ -22,6 +22,8 @@ from penstock.transport import (
     Answer,
     Got,
     OpenBody,
+    origin,
+    own,
     reason,
     refusal,
     unreachable,
@@ -48,7 +50,7 @@ class AsyncTransport:
             self._http = httpx.AsyncClient(base_url=url, headers=headers)
         except httpx.InvalidURL as error:
             raise ValueError(f"the farm's address is {url!r}: {error}") from error
-        self._url, self._timeout_s, self._retry_for_s = url, timeout_s, retry_for_s
+        self.url, self._timeout_s, self._retry_for_s = url, timeout_s, retry_for_s
         self.clock, self.sleep, self._jitter = clock, sleep, jitter
 
     async def close(self) -> None:
@@ -86,7 +88,7 @@ class AsyncTransport:
             into.truncate()
             async with self._opened("GET", path) as response:
                 async for chunk in response.aiter_bytes(CHUNK_BYTES):
-                    await store(into, chunk)
+                    await blocking(into.write, chunk)
 
         await self._persist(attempt, patience_s=None, repeatable=True)
 
@@ -119,6 +121,9 @@ class AsyncTransport:
         request = self._http.build_request(
             method, path, params=query, headers=headers, content=content(body()) if body else None, timeout=timeout
         )
+        if not own(request.url, self._http.base_url):
+            # A presigned address of the object store: the key is none of its business.
+            request.headers.pop("Authorization", None)
         try:
             # httpx drops the Authorization header where a redirect leaves the gateway (RFC 9110, 15.4).
             response = await self._http.send(request, stream=True, follow_redirects=True)
@@ -131,4 +136,4 @@ class AsyncTransport:
         except httpx.LocalProtocolError as error:
             raise BadRequest(f"the request cannot be sent ({reason(error)})") from error
         except httpx.HTTPError as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(origin(request.url), error) from error
