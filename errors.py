@@ -12,6 +12,7 @@ PenstockError
 ├── Away              broker_unavailable 503 · store_unavailable 503 · objects_unavailable 503
 ├── DeliveryError     target_refused · unreachable: recorded with a webhook's attempt, answered to nobody
 ├── JobFailure        model_error · out_of_memory · worker_lost · timed_out · attempts_exhausted
+│                     too_many_failed_rows: a scoring's
 └── OperatorError     settings, manifests, packages, checkouts: what stops a process at its start
 
 A class knows its code, its HTTP status and whether a retry can help; its docstring is the title.
@@ -310,6 +311,12 @@ class AttemptsExhausted(JobFailure):
     """The job was delivered too often without an outcome."""
 
     code, status = "attempts_exhausted", 500
+
+
+class TooManyFailed(JobFailure):
+    """More rows failed than may."""
+
+    code, status = "too_many_failed_rows", 422
 
 
 class OperatorError(PenstockError):

@@ -102,10 +102,15 @@ class Hold:
             raise LeaseLost
         return ScoringStatus(answer.decode())
 
-    def ended(self) -> set[str]:
-        """Ids of shard jobs that ended, and that no note has taken out yet."""
+    def news(self) -> tuple[ScoringStatus, set[str]]:
+        """The status, and the ids of shard jobs that ended and that no note has taken out yet."""
         with store_errors():
-            return {id.decode() for id in self._scorings.client.smembers(self._keys[3])}
+            held, ended = self._scorings.client.execute_all(
+                [("HMGET", self._keys[0], "status", "epoch"), ("SMEMBERS", self._keys[3])]
+            )
+        if int(held[1] or 0) != self.epoch:
+            raise LeaseLost
+        return ScoringStatus(held[0].decode()), {id.decode() for id in ended}
 
     def release(self) -> None:
         """Let another take it up at once."""

@@ -21,6 +21,7 @@ from tasks.strangers import CONSUMER
 WORKER_QUEUE = "penstock.tasks.worker"
 ORCHESTRATOR_QUEUE = "penstock.tasks.orchestrator"
 WEBHOOK_QUEUE = "penstock.tasks.webhooks"
+SCORING_QUEUE = "penstock.tasks.scoring"
 #: What Celery binds its queues to. Nothing is published there: a task goes to its queue by the exchange without a name.
 CELERY_EXCHANGE = "penstock.celery"
 #: Embedded: seconds after which a message of a worker that died is delivered again. A worker that lives keeps its
@@ -75,7 +76,7 @@ def make_app(settings: Settings) -> Celery:
         broker_heartbeat=HEARTBEAT_S,
         task_queues=[
             Queue(name, routing_key=name, durable=True, queue_arguments={"x-queue-type": "quorum"})
-            for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE)
+            for name in (WORKER_QUEUE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, SCORING_QUEUE)
         ],
         task_default_exchange=CELERY_EXCHANGE,
         task_default_queue=ORCHESTRATOR_QUEUE,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from storage import roles
-from tasks.app import CELERY_EXCHANGE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, WORKER_QUEUE
+from tasks.app import CELERY_EXCHANGE, ORCHESTRATOR_QUEUE, SCORING_QUEUE, WEBHOOK_QUEUE, WORKER_QUEUE
 from tasks.message import LANES
 from tasks.topology import DEAD_EXCHANGE, DEAD_QUEUE, EXCHANGE
 
@@ -43,6 +43,7 @@ class Permissions:
         return exactly(lanes=True) if EXCHANGE.replace(".", r"\.") in self.read else "^$"
 
 
+_TASKS = (ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE, SCORING_QUEUE)
 _JOBS = (EXCHANGE, DEAD_EXCHANGE, DEAD_QUEUE)
 BROKER: Mapping[str, Permissions] = {
     "gateway": Permissions(
@@ -55,9 +56,9 @@ BROKER: Mapping[str, Permissions] = {
         read=exactly(*_JOBS, CELERY_EXCHANGE, WORKER_QUEUE, lanes=True),
     ),
     "orchestrator": Permissions(
-        configure=exactly(*_JOBS, CELERY_EXCHANGE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE),
-        write=exactly(*_JOBS, _DEFAULT_EXCHANGE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE),
-        read=exactly(*_JOBS, CELERY_EXCHANGE, ORCHESTRATOR_QUEUE, WEBHOOK_QUEUE),
+        configure=exactly(*_JOBS, CELERY_EXCHANGE, *_TASKS),
+        write=exactly(*_JOBS, _DEFAULT_EXCHANGE, *_TASKS),
+        read=exactly(*_JOBS, CELERY_EXCHANGE, *_TASKS),
         topic=exactly(lanes=True),
     ),
     "producer": Permissions(write=exactly(EXCHANGE), topic=exactly(lanes=True)),

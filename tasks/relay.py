@@ -23,6 +23,7 @@ from tasks.message import without_inputs
 from tasks.publisher import Publisher
 from tasks.reaper import Reaper
 from tasks.replaying import Replayer
+from tasks.scoring.afterlife import Afterlife
 from tasks.ticket import Outgoing
 from tasks.ticking import Ticking
 
@@ -44,8 +45,8 @@ LIMIT, BUSY_S = 500, 2.0
 
 class Relay:
     def __init__(
-        self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries, replayer: Replayer, *,
-        pins: Pins, max_object_bytes: int = sys.maxsize,
+        self, jobs: JobStore, objects: Objects, publisher: Publisher, deliveries: Deliveries, replayer: Replayer,
+        afterlife: Afterlife, *, pins: Pins, max_object_bytes: int = sys.maxsize,
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._max_object_bytes = max_object_bytes
@@ -54,6 +55,7 @@ class Relay:
         self._deliveries = deliveries
         self._replayer = replayer
         self._pins = pins
+        self._afterlife = afterlife
         self.patience = Patience()
 
     def tick(self) -> int:
@@ -100,6 +102,8 @@ class Relay:
             # Of one that was completed nothing is left to give up.
             self._objects.multipart().abandon(id)
             self._jobs.settle(due)
+        elif kind == "scoring":
+            self._afterlife.visit(due, id)
         elif kind == "measure":
             self._measure(id)
             self._jobs.settle(due)

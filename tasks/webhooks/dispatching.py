@@ -9,13 +9,11 @@ from typing import Any
 
 import redis
 from celery import Celery
-from kombu import Connection
 
 from errors import StoreUnavailable
 from storage.deliveries import Deliveries
-from tasks.link import connected
+from tasks.posting import Post
 from tasks.ticking import Ticking
-from tasks.topology import depth, is_amqp
 from tasks.webhooks.delivering import Deliverer
 from tasks.webhooks.expanding import Expander
 
@@ -36,11 +34,9 @@ class Dispatcher(Ticking):
         self, app: Celery, expander: Expander, deliveries: Deliveries, client: "redis.Redis", *, queue: str
     ) -> None:
         super().__init__("webhooks", client)
-        self._app = app
         self._expander = expander
         self._deliveries = deliveries
-        self._queue = queue
-        self._connection: Connection | None = None
+        self._post = Post(app, queue=queue)
 
     def work(self) -> None:
         while self._expander.tick(limit=LIMIT) == LIMIT:
@@ -48,38 +44,13 @@ class Dispatcher(Ticking):
         self._dispatch()
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # A polite close would wait for a broker that may be blocked or gone.
-            connection.collect(socket_timeout=0.1)
+        self._post.close()
 
     def _dispatch(self) -> None:
-        try:
-            if sum(self._dispatch_to(target) for target in self._deliveries.due(limit=LIMIT)):
-                self._ask()
-        # What the connection was lost to is raised on; the next tick takes a new one.
-        except Exception:
-            self.close()
-            raise
-
-    def _dispatch_to(self, target: str) -> int:
-        """Returns how many tasks it took."""
-        count = self._deliveries.dispatch(target)
-        for _ in range(count):
-            self._publish(target)
-        return count
-
-    def _publish(self, target: str) -> None:
-        if self._connection is None:
-            self._connection = connected(self._app.conf.broker_url)
-        self._app.send_task(
-            TASK, [target], queue=self._queue, connection=self._connection, expiration=STALE_S, retry=False
-        )
-
-    def _ask(self) -> None:
-        """Raises TimeoutError where the broker does not answer: what it is sent goes nowhere, and without an error."""
-        if self._connection is not None and is_amqp(self._connection):
-            depth(self._connection, self._queue)
+        due = self._deliveries.due(limit=LIMIT)
+        # One for each sender that a target needs.
+        tasks = ((TASK, (target,)) for target in due for _ in range(self._deliveries.dispatch(target)))
+        self._post.send_all(tasks, stale_s=STALE_S)
 
 
 def register(app: Celery, deliverer: Deliverer) -> Any:

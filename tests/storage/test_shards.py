@@ -63,7 +63,7 @@ def test_end_is_told_to_the_scoring_and_to_nobody_else(jobs: JobStore, hold: Hol
     assert jobs.create(new()).verdict == "created"
     assert claim(jobs) == (Verdict.RUN, 1)
     assert finish(jobs, 1) == "succeeded"
-    assert hold.ended() == {ID}
+    assert hold.news()[1] == {ID}
     told = [one for one in iter(lambda: heard.get_message(timeout=0.2), None) if one["type"] == "message"]
     assert [(one["channel"], one["data"]) for one in told] == [(keys.scoring_ended("scr_1").encode(), ID.encode())]
     assert jobs.page("acme", limit=9).jobs == []
@@ -78,7 +78,7 @@ def test_failed_shard_is_no_dead_letter_and_cannot_be_retried(jobs: JobStore, ho
     jobs.create(new())
     claim(jobs)
     assert finish(jobs, 1, Status.FAILED) == "failed"
-    assert (store.exists(keys.failed_jobs("acme")), hold.ended()) == (0, {ID})
+    assert (store.exists(keys.failed_jobs("acme")), hold.news()[1]) == (0, {ID})
     assert jobs.retry(record(jobs), start_by_ms=0) == "missing"
     assert record(jobs).status is Status.FAILED
 
@@ -111,7 +111,7 @@ def test_twin_of_a_shard_is_a_job_of_its_own(jobs: JobStore, hold: Hold) -> None
     assert jobs.cancel(record(jobs)) is Status.RUNNING
     assert jobs.cancel(record(jobs, ID + "b")) is Status.CANCELED
     assert finish(jobs, 1) == "canceled"
-    assert hold.ended() == {ID, ID + "b"}
+    assert hold.news()[1] == {ID, ID + "b"}
 
 
 def test_shard_is_taken_over_given_back_and_revived_as_any_job(jobs: JobStore, hold: Hold, store: Client) -> None:
@@ -124,7 +124,7 @@ def test_shard_is_taken_over_given_back_and_revived_as_any_job(jobs: JobStore, h
     assert jobs.running(0, count=99)[1] == [Held(ID, "u/1", 1_000_000)]
     assert jobs.revive(Held(ID, "u/1", 1_000_000)) == (QUEUE, b"{}")
     assert jobs.overdue(QUEUE, since_ms=1_000_001, limit=9) == [ID]
-    assert hold.ended() == set()
+    assert hold.news()[1] == set()
 
 
 def test_end_that_comes_after_the_scorings_own_is_kept_nowhere(jobs: JobStore, hold: Hold, store: Client) -> None:
@@ -132,4 +132,4 @@ def test_end_that_comes_after_the_scorings_own_is_kept_nowhere(jobs: JobStore, h
     claim(jobs)
     store.hset(keys.scoring("scr_1"), "ended_ms", 5)
     assert finish(jobs, 1) == "succeeded"
-    assert (hold.ended(), store.ttl(keys.job(ID)) > 0) == (set(), True)
+    assert (hold.news()[1], store.ttl(keys.job(ID)) > 0) == (set(), True)

@@ -25,6 +25,7 @@ from tasks.message import VERSION, Message
 from tasks.publisher import Publisher
 from tasks.relay import NEEDED_MS, Patience, Relay, stored
 from tasks.replaying import Replayer
+from tasks.scoring.afterlife import Afterlife
 from tasks.topology import depth
 from tests.services.valkey import Valkey
 
@@ -65,14 +66,10 @@ def objects(tmp_path: Path) -> Objects:
 
 @pytest.fixture
 def relay(store: Client, jobs: JobStore, objects: Objects, publisher: Publisher) -> Relay:
-    return Relay(
-        jobs,
-        objects,
-        publisher,
-        Deliveries(store),
-        Replayer(DeadLetters(store, jobs), jobs, Quotas(store)),
-        pins=Pins(store, Scorings(store).get),
-    )
+    replayer = Replayer(DeadLetters(store, jobs), jobs, Quotas(store))
+    afterlife = Afterlife(Scorings(store, now_ms=jobs.now_ms), jobs, objects)
+    pins = Pins(store, Scorings(store).get)
+    return Relay(jobs, objects, publisher, Deliveries(store), replayer, afterlife, pins=pins)
 
 
 MESSAGE = Message(v=VERSION, id="job_1", model="echo", version="1", inputs=msgspec.Raw(b"{}"), tenant="acme")
@@ -248,15 +245,9 @@ def test_upload_by_a_presigned_url_is_measured_once_nobody_can_send_any_more(
     store: Client, jobs: JobStore, objects: Objects, publisher: Publisher, clock: Clock
 ) -> None:
     replayer = Replayer(DeadLetters(store, jobs), jobs, Quotas(store))
-    relay = Relay(
-        jobs,
-        objects,
-        publisher,
-        Deliveries(store),
-        replayer,
-        pins=Pins(store, Scorings(store).get),
-        max_object_bytes=10,
-    )
+    afterlife = Afterlife(Scorings(store), jobs, objects)
+    pins = Pins(store, Scorings(store).get)
+    relay = Relay(jobs, objects, publisher, Deliveries(store), replayer, afterlife, pins=pins, max_object_bytes=10)
     for name, size in (("small", 10), ("large", 11)):
         objects.put(f"acme/objects/{name}", [b"x" * size])
         jobs.schedule(f"measure:acme/objects/{name}", at_ms=clock.ms + 500)

@@ -13,6 +13,7 @@ PenstockError
 ├── Busy               QueueFull · QuotaExceeded
 ├── Away               BrokerUnavailable · StoreUnavailable · ObjectsUnavailable
 └── JobFailure         ModelError · OutOfMemory · WorkerLost · TimedOut · AttemptsExhausted
+                       TooManyFailed
                        JobCanceled · JobExpired · InvalidJobInput (an InvalidInput too)
 
 There is a class for each problem code of the gateway. A code this version does not know becomes the
@@ -322,6 +323,12 @@ class AttemptsExhausted(JobFailure):
     """The job was delivered too often without an outcome."""
 
     code, status = "attempts_exhausted", 500
+
+
+class TooManyFailed(JobFailure):
+    """More rows of a scoring failed than may."""
+
+    code, status = "too_many_failed_rows", 422
 
 
 class JobCanceled(JobFailure):
