@@ -32,6 +32,7 @@ from gateway.submitting import Submitter
 from gateway.tally import Tally
 from gateway.views import (
     batch,
+    collecting,
     deadletters,
     documents,
     events,
@@ -154,6 +155,7 @@ def all_routes(parts: Parts) -> list[Route]:
     families = (
         jobs,
         batch,
+        collecting,
         listing,
         outcomes,
         events,

@@ -37,6 +37,8 @@ PAUSE_S = 0.25
 GROUP = 64
 #: Jobs remembered as not ended; the oldest are forgotten, and then looked at.
 REMEMBERED = 50_000
+#: Jobs that one who waits for many may wait for in place of another who waits for one.
+GATHERED = 32
 _DONE = keys.DONE.encode()
 
 
@@ -68,6 +70,30 @@ class Waiter:
     def wake(self, job: Job | None = None) -> None:
         self.job = job
         self._signal.set()
+
+
+class Gatherer(Waiter):
+    """Somebody who waits for any of many jobs."""
+
+    __slots__ = ("_ended", "lost")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended: list[Job] = []
+        #: True once the waiting was cut short: look for yourself.
+        self.lost = False
+
+    def wake(self, job: Job | None = None) -> None:
+        if job is None:
+            self.lost = True
+        else:
+            self._ended.append(job)
+        self._signal.set()
+
+    def take(self) -> list[Job]:
+        """The records that came since the last time."""
+        taken, self._ended = self._ended, []
+        return taken
 
 
 class Watch:
@@ -147,6 +173,31 @@ class Waiting:
             others.discard(waiter)
             if not others:
                 del self._waiters[id]
+
+    @contextmanager
+    def watch_any(self, ids: Sequence[str]) -> Iterator[Gatherer | None]:
+        """Like `watch`, for many jobs."""
+        gatherer, slots = Gatherer(), 1 + len(ids) // GATHERED
+        with self._lock:
+            if taken := self._taken + slots <= self._slots and not self._closed.is_set():
+                self._taken += slots
+                for id in ids:
+                    self._waiters.setdefault(id, set()).add(gatherer)
+                self._start()
+        try:
+            yield gatherer if taken else None
+        finally:
+            if taken:
+                self._forget(ids, gatherer, slots)
+
+    def _forget(self, ids: Sequence[str], gatherer: Gatherer, slots: int) -> None:
+        with self._lock:
+            self._taken -= slots
+            for id in ids:
+                others = self._waiters[id]
+                others.discard(gatherer)
+                if not others:
+                    del self._waiters[id]
 
     @contextmanager
     def follow(self, id: str) -> Iterator[Waiter | None]:
