@@ -1,6 +1,7 @@
 """The pages users read, and the snippets in them.
 
 `<!-- not run: reason -->` on the line before a snippet keeps it from being run; it is checked all the same.
+`<!-- file: NAME -->` there makes it a file that the page's commands find.
 """
 
 import re
@@ -8,9 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "client/README.md", "compose/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+#: What is only looked at: output, trees of folders, HTTP as it is sent, pictures.
+LOOKED_AT = {"text", "mermaid"}
 _FENCE = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"^(?:<!-- (?P<what>not run|file): (?P<said>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
 )
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -22,7 +29,9 @@ class Snippet:
     kind: str
     text: str
     #: Why it is not run; empty when it is.
-    reason: str
+    reason: str = ""
+    #: The file it is to be; empty where it is none.
+    file: str = ""
 
     @property
     def name(self) -> str:
@@ -39,9 +48,15 @@ class Snippet:
 def snippets(page: Path) -> list[Snippet]:
     text = page.read_text()
     return [
-        Snippet(page, text.count("\n", 0, found.start("kind")) + 1, found["kind"], found["text"], found["reason"] or "")
+        Snippet(page, text.count("\n", 0, found.start("kind")) + 1, found["kind"], found["text"], **marked(found))
         for found in _FENCE.finditer(text)
     ]
+
+
+def marked(found: re.Match[str]) -> dict[str, str]:
+    if found["what"] is None:
+        return {}
+    return {"reason" if found["what"] == "not run" else "file": found["said"]}
 
 
 def of(*kinds: str) -> list[Snippet]:

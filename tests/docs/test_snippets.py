@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,11 @@ from msgspec import convert
 from penstock.cli import CLIENT, OPERATOR
 
 from models.manifest import Manifest
-from tests.docs.pages import PAGES, ROOT, Snippet, anchors, of, prose
+from tests.docs.pages import LOOKED_AT, PAGES, ROOT, Snippet, anchors, of, prose, snippets
 from tests.farm.conftest import embedded
 from tests.farm.harness import Farm
 from tests.services.fixtures import unavailable
+from tests.services.ports import free_port
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?:^|[\s(])penstock ([a-z][a-z-]*)", re.MULTILINE)
@@ -25,6 +29,8 @@ _TARGET = re.compile(r"(?:^|`)make ([a-z-]+)", re.MULTILINE)
 #: Seconds that a page's commands may take together.
 PATIENCE_S = 100
 SHELL, PYTHON = of("sh", "console"), of("python")
+#: How each kind of snippet is held; whatever is of another kind has to say why it is not.
+HELD = {"sh", "console", "python", "json", "yaml", "js", *LOOKED_AT}
 REPOSITORY = Path(os.environ.get("PENSTOCK_MODELS", ROOT / "repository")).resolve()
 
 
@@ -33,7 +39,15 @@ def named(snippet: Snippet) -> str:
 
 
 def page_name(page: Path) -> str:
-    return page.name
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_snippet_is_held_or_says_why_not(page: Path) -> None:
+    found = snippets(page)
+    fences = [line for line in page.read_text().splitlines() if line.lstrip().startswith("```")]
+    assert len(fences) == 2 * len(found), "a fence that is not at the line's beginning, or not closed"
+    assert [one.name for one in found if one.kind not in HELD and not one.reason] == []
 
 
 @pytest.mark.parametrize("snippet", PYTHON, ids=named)
@@ -82,12 +96,19 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{page.name} links to {link}"
 
 
+@pytest.mark.parametrize("snippet", of("js"), ids=named)
+def test_javascript_is_that_of_the_example_which_its_own_test_runs(snippet: Snippet) -> None:
+    assert snippet.text == (ROOT / "examples/push-node/push.mjs").read_text()
+
+
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """An embedded farm that serves the example models."""
     if not (REPOSITORY / "ocr").is_dir() and not os.environ.get("CI"):
         unavailable(f"no example models in {REPOSITORY}: `make models` builds them")
-    farm = embedded(tmp_path_factory.mktemp("f"), REPOSITORY)
+    folder = tmp_path_factory.mktemp("f")
+    # Pages add models.
+    farm = embedded(folder, Path(shutil.copytree(REPOSITORY, folder / "models", copy_function=linked)))
     try:
         farm.start()
         farm.wait_ready()
@@ -96,11 +117,24 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
         farm.close()
 
 
+def linked(source: str, target: str) -> str:
+    """A file in two places, where it need not be copied."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where snippets run: they read examples/ and repository/, and may write beside them."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    (tmp_path / "repository").symlink_to(REPOSITORY)
+def folder(tmp_path: Path, farm: Farm) -> Path:
+    """Where snippets run: as a checkout in which `make run` runs, to which they may add files."""
+    for name, there in (
+        ("examples", ROOT / "examples"),
+        ("repository", farm.settings.models),
+        (".penstock", farm.folder),
+    ):
+        (tmp_path / name).symlink_to(there)
     return tmp_path
 
 
@@ -114,27 +148,44 @@ def pages_with(found: list[Snippet]) -> list[Path]:
     return [page for page in PAGES if any(one.page == page and not one.reason for one in found)]
 
 
+def script(page: Path) -> str:
+    """The page's files and commands, from top to bottom."""
+    # curl answers 0 for an error of the farm unless told otherwise: its exit code must count here.
+    lines = ["set -euo pipefail", 'curl() { command curl --fail-with-body "$@"; }']
+    for snippet in snippets(page):
+        if snippet.file:
+            lines += [f'mkdir -p "$(dirname {snippet.file})"', f"cat > {snippet.file} <<'END-OF-FILE'"]
+            lines += [f"{snippet.text}END-OF-FILE"]
+        elif snippet.kind in ("sh", "console") and not snippet.reason:
+            lines += [f"echo '# {snippet.name}' >&2", snippet.commands]
+    return "\n".join(lines)
+
+
 @pytest.mark.repository
 @pytest.mark.farm
 @pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize("page", pages_with(SHELL), ids=page_name)
 def test_shell_snippets_run_from_top_to_bottom(page: Path, farm: Farm, folder: Path) -> None:
-    # curl answers 0 for an error of the farm unless told otherwise: its exit code must count here.
-    script = ["set -euo pipefail", 'curl() { command curl --fail-with-body "$@"; }']
-    for snippet in SHELL:
-        if snippet.page == page and not snippet.reason:
-            script += [f"echo '# {snippet.name}' >&2", snippet.commands.replace("http://127.0.0.1:8080", farm.url)]
-    ran = subprocess.run(
-        ["bash", "-c", "\n".join(script)],
-        cwd=folder, env=environment(farm), capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr + ran.stdout[-2000:]
+    text = script(page).replace("http://127.0.0.1:8080", farm.url).replace("9000", str(free_port()))
+    with (folder / ".out").open("w+") as out:
+        process = subprocess.Popen(
+            ["bash", "-c", text], cwd=folder, env=environment(farm), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(PATIENCE_S)
+        finally:
+            # What the page left running in the background.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert code == 0, (folder / ".out").read_text()[-4000:]
 
 
 @pytest.mark.repository
 @pytest.mark.farm
 @pytest.mark.xdist_group("docs")
-@pytest.mark.parametrize("snippet", [one for one in PYTHON if not one.reason], ids=named)
+@pytest.mark.parametrize("snippet", [one for one in PYTHON if not one.reason and not one.file], ids=named)
 def test_python_snippets_run(snippet: Snippet, farm: Farm, folder: Path) -> None:
     code = snippet.text.replace("http://127.0.0.1:8080", farm.url)
     ran = subprocess.run(
