@@ -108,7 +108,7 @@ def topology(settings: Settings, acl: bool, json_: bool) -> None:
     from errors import BrokerUnavailable
     from models.catalog import Catalog
     from tasks.message import LANES, queue_name
-    from tasks.topology import declare
+    from tasks.topology import declare, declare_replies
 
     entries = Catalog.load(settings.models).entries()
     queues = [
@@ -119,6 +119,7 @@ def topology(settings: Settings, acl: bool, json_: bool) -> None:
     ]
     connection = Connection(settings.queue_url, connect_timeout=3)
     try:
+        declare_replies(connection)
         names = declare(connection, queues)
     except (OSError, *connection.connection_errors) as error:
         raise BrokerUnavailable(f"no connection to the broker: {error}") from error

@@ -64,6 +64,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str = ""
     #: The scoring whose shard it is: then nobody but that sees it.
     scoring: str = ""
+    #: Who wants to hear of its end over the broker (`tasks.reply`).
+    reply: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

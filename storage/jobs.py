@@ -72,6 +72,8 @@ class Claim(NamedTuple):
     failures: int = 0
     #: It lost several workers: it must not run beside others.
     alone: bool = False
+    #: Who wants to hear of its end (`tasks.reply`).
+    reply: str = ""
 
 
 class Held(NamedTuple):
@@ -223,7 +225,7 @@ class JobStore:
     ) -> Call:
         tenant, queue, limit = group
         rows = [
-            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body, job.webhook, job.scoring)
+            (job.id, job.created_ms, job.start_by_ms, job.result_ttl_s, body, job.webhook, job.scoring, job.reply)
             for job, (_, body) in zip(jobs, given, strict=True)
         ]
         return Call(

@@ -15,6 +15,8 @@ PUBLISH = pack(">HHH", 60, 40, 0)
 MANDATORY = b"\x01"
 #: Properties that follow: content-type, content-encoding, delivery-mode and message-id; section 1.8.1.
 FLAGS = 1 << 15 | 1 << 14 | 1 << 12 | 1 << 7
+#: And with them: correlation-id, which stands before the last.
+CORRELATED = 1 << 10
 PERSISTENT = 2
 
 
@@ -38,9 +40,12 @@ def method(exchange: str, queue: str) -> bytes:
     return PUBLISH + short(exchange) + short(queue) + MANDATORY
 
 
-def published(method: bytes, id: str, body: bytes, *, channel: int, frame_max: int) -> bytes:
+def published(method: bytes, id: str, body: bytes, *, channel: int, frame_max: int, correlation_id: str = "") -> bytes:
     """All frames of one persistent JSON message."""
-    header = pack(">HHQH", 60, 0, len(body), FLAGS) + PROPERTIES + short(id)
+    if correlation_id:
+        header = pack(">HHQH", 60, 0, len(body), FLAGS | CORRELATED) + PROPERTIES + short(correlation_id) + short(id)
+    else:
+        header = pack(">HHQH", 60, 0, len(body), FLAGS) + PROPERTIES + short(id)
     most = frame_max - OVERHEAD
     parts = [frame(METHOD, channel, method), frame(HEADER, channel, header)]
     parts += [frame(BODY, channel, body[start : start + most]) for start in range(0, len(body), most)]

@@ -18,6 +18,7 @@ from amqp.transport import TCPTransport
 from kombu.transport import pyamqp
 
 from tasks.frames import END, HEADER, METHOD, OVERHEAD
+from tasks.reply import Reply, in_header
 
 #: As `broker_transport` of a Celery app.
 TRANSPORT = "tasks.intake:Transport"
@@ -27,8 +28,8 @@ CHUNK = 1 << 18
 DELIVER = b"\x00\x3c\x00\x3c"
 
 Frame = tuple[int, int, bytes]
-#: Told of a delivery: its tag, whether it was delivered before, and its body.
-Receive = Callable[[int, bool, bytes], None]
+#: Told of a delivery: its tag, whether it was delivered before, its body, and who wants to hear of its job's end.
+Receive = Callable[[int, bool, bytes, Reply | None], None]
 
 
 class Inlet:
@@ -38,6 +39,7 @@ class Inlet:
         self._receive = receive
         self._tag = 0
         self._redelivered = False
+        self._reply: Reply | None = None
         #: Of the message that is under way: what is missing yet, bytes; None where there is none.
         self._missing: int | None = None
         self._parts: list[bytes] = []
@@ -55,13 +57,14 @@ class Inlet:
             return False
         if kind == HEADER:
             (self._missing,) = unpack_from(">Q", payload, 4)
+            self._reply = in_header(payload)
         else:
             self._missing -= len(payload)
             self._parts.append(payload)
         if not self._missing:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._missing, self._parts = None, []
-            self._receive(self._tag, self._redelivered, body)
+            self._receive(self._tag, self._redelivered, body, self._reply)
         return True
 
 

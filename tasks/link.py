@@ -11,7 +11,7 @@ from kombu import Connection
 from tasks import frames, topology
 from tasks.intake import Socket, Transport
 from tasks.message import new_id
-from tasks.ticket import Ticket, away
+from tasks.ticket import RETRY_AFTER_S, QueueRefuses, Ticket, Unroutable
 
 #: Seconds to make a connection.
 CONNECT_S = 2.0
@@ -60,7 +60,7 @@ class AmqpLink:
         self._next_tag = 1
         self.unconfirmed: dict[int, Ticket] = {}
         #: What messages to a queue begin with.
-        self._methods: dict[str, bytes] = {}
+        self._methods: dict[tuple[str, str], bytes] = {}
         #: Said by the broker under an alarm, to whoever publishes then (connection.blocked, RabbitMQ's extension).
         self._blocked = False
         channel.connection.on_blocked = self._on_blocked
@@ -78,16 +78,19 @@ class AmqpLink:
         number, frame_max = channel.channel_id, channel.connection.frame_max
         parts = []
         for ticket in batch:
-            queue, id, body = ticket.message
-            parts.append(frames.published(self._method(queue), id, body, channel=number, frame_max=frame_max))
+            queue, id, body, correlation_id = ticket.message
+            method = self._method(topology.REPLY_EXCHANGE if correlation_id else topology.EXCHANGE, queue)
+            parts.append(
+                frames.published(method, id, body, channel=number, frame_max=frame_max, correlation_id=correlation_id)
+            )
             self.unconfirmed[self._next_tag] = ticket
             self._next_tag += 1
         self._transport.write(b"".join(parts))
 
-    def _method(self, queue: str) -> bytes:
-        method = self._methods.get(queue)
+    def _method(self, exchange: str, queue: str) -> bytes:
+        method = self._methods.get((exchange, queue))
         if method is None:
-            method = self._methods[queue] = frames.method(topology.EXCHANGE, queue)
+            method = self._methods[exchange, queue] = frames.method(exchange, queue)
         return method
 
     def fileno(self) -> int:
@@ -115,13 +118,13 @@ class AmqpLink:
         self._settle(tag, multiple, None)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
-        self._settle(tag, multiple, away("the broker refused the message: its queue is full"))
+        self._settle(tag, multiple, QueueRefuses(retry_after_s=RETRY_AFTER_S))
 
     def _on_return(self, _error: Exception, _exchange: str, routing_key: str, message: Any) -> None:
         id = message.properties.get("message_id")
         for ticket in self.unconfirmed.values():
             if ticket.message.id == id:
-                ticket.settle(away(f"the broker has no queue {routing_key!r}"))
+                ticket.settle(Unroutable(f"the broker has no queue {routing_key!r}", retry_after_s=RETRY_AFTER_S))
 
     def close(self) -> None:
         try:

@@ -13,10 +13,12 @@ import msgspec
 from storage import roles
 from tasks.app import CELERY_EXCHANGE, ORCHESTRATOR_QUEUE, SCORING_QUEUE, WEBHOOK_QUEUE, WORKER_QUEUE
 from tasks.message import LANES
-from tasks.topology import DEAD_EXCHANGE, DEAD_QUEUE, EXCHANGE
+from tasks.topology import DEAD_EXCHANGE, DEAD_QUEUE, EXCHANGE, REPLY_EXCHANGE
 
 #: Lanes: <pool>.<model>.<version>.<lane>.
 _LANE = rf"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.({'|'.join(LANES)})"
+#: Queues that the broker names.
+_OWN = r"^amq\.gen-[A-Za-z0-9_-]+$"
 #: What Celery's tasks are published to: the exchange without a name.
 _DEFAULT_EXCHANGE = "amq.default"
 
@@ -51,8 +53,8 @@ BROKER: Mapping[str, Permissions] = {
         topic=exactly(lanes=True),
     ),
     "worker": Permissions(
-        configure=exactly(*_JOBS, CELERY_EXCHANGE, WORKER_QUEUE, lanes=True),
-        write=exactly(*_JOBS, WORKER_QUEUE, lanes=True),
+        configure=exactly(*_JOBS, REPLY_EXCHANGE, CELERY_EXCHANGE, WORKER_QUEUE, lanes=True),
+        write=exactly(*_JOBS, REPLY_EXCHANGE, WORKER_QUEUE, lanes=True),
         read=exactly(*_JOBS, CELERY_EXCHANGE, WORKER_QUEUE, lanes=True),
     ),
     "orchestrator": Permissions(
@@ -61,11 +63,15 @@ BROKER: Mapping[str, Permissions] = {
         read=exactly(*_JOBS, CELERY_EXCHANGE, *_TASKS),
         topic=exactly(lanes=True),
     ),
-    "producer": Permissions(write=exactly(EXCHANGE), topic=exactly(lanes=True)),
+    # Its queues for answers are named by the broker and its connection's own: no producer can read another's.
+    "producer": Permissions(
+        configure=_OWN, write=f"{exactly(EXCHANGE)}|{_OWN}", read=f"{exactly(REPLY_EXCHANGE)}|{_OWN}",
+        topic=exactly(lanes=True),
+    ),
     "monitor": Permissions(),
     "operator": Permissions(
-        configure=exactly(*_JOBS, lanes=True), write=exactly(*_JOBS, lanes=True), read=exactly(*_JOBS, lanes=True),
-        topic=exactly(lanes=True),
+        configure=exactly(*_JOBS, REPLY_EXCHANGE, lanes=True), write=exactly(*_JOBS, lanes=True),
+        read=exactly(*_JOBS, lanes=True), topic=exactly(lanes=True),
     ),
 }  # fmt: skip
 #: RabbitMQ's tags: what a role sees of the management interface.

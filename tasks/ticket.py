@@ -15,6 +15,16 @@ class Outgoing(NamedTuple):
     queue: str
     id: str
     body: bytes
+    #: Of an answer to who pushed a job: it goes by the exchange for those.
+    correlation_id: str = ""
+
+
+class Unroutable(BrokerUnavailable):
+    """The broker has no such queue."""
+
+
+class QueueRefuses(BrokerUnavailable):
+    """The broker refused the message: its queue is full."""
 
 
 class Ticket:

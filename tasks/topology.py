@@ -12,6 +12,9 @@ from kombu import Connection, Exchange, Queue
 EXCHANGE = "penstock.jobs"
 DEAD_EXCHANGE = "penstock.dead"
 DEAD_QUEUE = "penstock.dead"
+#: Answers to who pushed jobs: a routing key is what a message named in `reply-to`. Workers may publish to it, and to
+#: no queue by its name, so that no message makes them write into a queue that nobody bound for that.
+REPLY_EXCHANGE = "penstock.replies"
 #: Deliveries after which the broker gives a message up. The last resort: the worker counts losses itself and
 #: gives up earlier, but a consumer that dies is charged for everything it had prefetched.
 DELIVERY_LIMIT = 100
@@ -19,6 +22,7 @@ DELIVERY_LIMIT = 100
 MAX_LENGTH = 1_000_000
 
 _jobs = Exchange(EXCHANGE, type="topic", durable=True)
+_replies = Exchange(REPLY_EXCHANGE, type="direct", durable=True)
 _dead = Exchange(DEAD_EXCHANGE, type="fanout", durable=True)
 
 
@@ -47,6 +51,13 @@ def declare(connection: Connection, queues: Iterable[str]) -> list[str]:
             queue(channel).declare()
             names.append(queue.name)
     return names
+
+
+def declare_replies(connection: Connection) -> None:
+    """What answers to pushed jobs go by; on the embedded store nobody is answered."""
+    if is_amqp(connection):
+        with connection.channel() as channel:
+            _replies(channel).declare()
 
 
 def depth(connection: Connection, queue: str) -> int:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from errors import StoreUnavailable, WorkerLost
 from storage.jobs import Claim, JobStore, Standing, Verdict, Want
+from tasks import reply
 from workers.commit import Committer, problem
 from workers.hands import Hands
 from workers.lane import Delivery
@@ -33,6 +34,8 @@ class Claimer:
         if any(claim.verdict is Verdict.MISSING for claim in claims):
             claims = self._committer.insist(lambda: self._made(fresh, claims))
         for delivery, claim in zip(fresh, claims, strict=True):
+            # Of a retry the record alone still knows.
+            delivery.reply = delivery.reply or reply.decode(claim.reply)
             if claim.verdict is Verdict.RUN:
                 delivery.claim = claim
                 # It has started in time, whatever comes now.
@@ -56,7 +59,7 @@ class Claimer:
         may a message be settled.
         """
         missing = [d for d, claim in zip(deliveries, claims, strict=True) if claim.verdict is Verdict.MISSING]
-        records = [(d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing]
+        records = [(d.record(), 0) for d in missing]
         self._committer.insist(lambda: self._jobs.create_all(records))
         found = self._claims(missing)
         if lost := [d.id for d, claim in zip(missing, found, strict=True) if claim.verdict is Verdict.MISSING]:

@@ -38,7 +38,7 @@ def records(jobs: JobStore, late: Sequence[Delivery]) -> list[Job | None]:
     """Their records; made from the message where a job was pushed straight to the queue."""
     found = jobs.get_all([delivery.message.id for delivery in late])
     if missing := [delivery for delivery, job in zip(late, found, strict=True) if job is None]:
-        jobs.create_all((d.message.record(d.body, now_ms=d.seen_ms), 0) for d in missing)
+        jobs.create_all((d.record(), 0) for d in missing)
         found = jobs.get_all([delivery.message.id for delivery in late])
     return found
 

@@ -4,12 +4,15 @@ import threading
 from collections.abc import Iterable
 
 from workers.lane import Delivery, Lane
+from workers.replying import Replies
 
 
 class Hands:
     """Deliveries by their job, so that a job whose message comes again is not run beside itself. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, replies: Replies | None = None) -> None:
+        """`replies`: tells senders of their jobs' ends; None: nobody is told."""
+        self._replies = replies
         self._held: dict[str, Delivery] = {}
         #: Jobs that a stop left without an outcome; their messages go back.
         self.left: list[Delivery] = []
@@ -25,7 +28,14 @@ class Hands:
             return False
 
     def settle(self, deliveries: Iterable[Delivery]) -> None:
-        """Their outcomes are stored: their messages may go."""
+        """Their outcomes are stored: their messages may go, once whoever asked to be told of the end has been told."""
+        found = list(deliveries)
+        owed = [delivery for delivery in found if delivery.reply] if self._replies else []
+        if self._replies and owed:
+            self._replies.send(owed, self._settle)
+        self._settle([delivery for delivery in found if not delivery.reply] if owed else found)
+
+    def _settle(self, deliveries: Iterable[Delivery]) -> None:
         lanes: dict[Lane, list[object]] = {}
         with self._guard:
             for delivery in deliveries:

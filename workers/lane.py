@@ -7,12 +7,16 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from errors import PenstockError
 from storage.clock import wall_ms
+from storage.job import NewJob
 from storage.jobs import Claim
 from tasks import message as messages
 from tasks.intake import Inlet
 from tasks.message import Message
+from tasks.reply import Reply, reply
 from tasks.signing import Signing
 from workers import wire
 from workers.acks import Ledger
@@ -25,11 +29,13 @@ class Delivery:
     """A message in this worker's hands: what the batcher orders, and what is settled in the end."""
 
     __slots__ = (
-        "apart", "arrived_s", "body", "claim", "deaths", "lane", "likeness", "message", "redelivered", "rows",
+        "apart", "arrived_s", "body", "claim", "deaths", "lane", "likeness", "message", "redelivered", "reply", "rows",
         "seen_ms", "start_by_ms", "tag", "weight",
     )  # fmt: skip
 
-    def __init__(self, lane: "Lane", tag: Any, body: bytes, message: Message, *, redelivered: bool) -> None:
+    def __init__(
+        self, lane: "Lane", tag: Any, body: bytes, message: Message, *, redelivered: bool, reply: Reply | None = None
+    ) -> None:
         self.lane = lane
         self.tag = tag
         self.body = body
@@ -38,6 +44,8 @@ class Delivery:
         self.weight = message.weight or 1
         self.likeness = Alone(message.id) if message.shard else likeness(message.shape, message.weight)
         self.redelivered = redelivered
+        #: Who is told of the job's end before the message is acknowledged.
+        self.reply = reply
         self.arrived_s = time.monotonic()
         self.seen_ms = wall_ms()
         #: As the message says it; the record, which a retry may have changed, has the last word.
@@ -75,6 +83,11 @@ class Delivery:
     def wanted(self) -> bool:
         """Whether the job is ours to run."""
         return self.claim is not None
+
+    def record(self) -> NewJob:
+        """The record to be made where there is none."""
+        record = self.message.record(self.body, now_ms=self.seen_ms)
+        return msgspec.structs.replace(record, reply=self.reply.encode()) if self.reply else record
 
     def item(self) -> wire.Item:
         return wire.Item(self.id, self.claim.token if self.claim else 0, self.body)
@@ -115,7 +128,7 @@ class Lane:
         Each that cannot, or that `signing` does not know, goes to `on_refused`, with its tag, and is settled there.
         """
 
-        def receive(tag: Any, redelivered: bool, body: bytes) -> None:
+        def receive(tag: Any, redelivered: bool, body: bytes, reply: Reply | None) -> None:
             with self._guard:
                 self._hold(tag)
             try:
@@ -127,12 +140,13 @@ class Lane:
             except PenstockError as error:
                 on_refused(self, tag, body, error)
                 return
-            on_delivery(Delivery(self, tag, body, message, redelivered=redelivered))
+            on_delivery(Delivery(self, tag, body, message, redelivered=redelivered, reply=reply))
 
         def unwrap(raw: Any) -> None:
             body = raw.body if isinstance(raw.body, bytes) else raw.body.encode()
             again = raw.delivery_info.get("redelivered") or (raw.headers or {}).get("redelivered")
-            receive(raw.delivery_tag, bool(again), body)
+            told = reply(raw.properties.get("reply_to"), raw.properties.get("correlation_id")) if self._amqp else None
+            receive(raw.delivery_tag, bool(again), body, told)
 
         if self._inlets is not None:
             self._inlets[self._channel.channel_id] = Inlet(receive)

@@ -20,12 +20,15 @@ from workers import neighbours
 from workers.expiring import Expiry
 from workers.lane import Delivery
 from workers.pipelining import PipelineServing
+from workers.replying import Replies
 from workers.serving import Serving
 
 log = logging.getLogger(__name__)
 
 #: Between signs of life, seconds; well below their time to live.
 BEAT_S = 5.0
+#: How long a worker that stops waits for the broker to take the last answers, seconds.
+REPLIES_S = 5.0
 
 
 def worker_name(pool: str) -> str:
@@ -51,6 +54,7 @@ class Pool:
         cache: str = "",
         jobs: JobStore,
         workers: Workers,
+        replies: Replies | None = None,
     ) -> None:
         self.name = worker_name(pool)
         self.on_added: Callable[[Serving], None] = lambda serving: None
@@ -65,6 +69,9 @@ class Pool:
         self._cache = cache
         self._jobs = jobs
         self._workers = workers
+        self._replies = replies
+        if replies is not None:
+            replies.flush = lambda: self.flush()
         self._started_ms = wall_ms()
         self._process = neighbours.here()
         self.stopping = threading.Event()
@@ -102,6 +109,7 @@ class Pool:
             changed=self._on_change,
             flush=lambda: self.flush(),
             recorder=self._recorders.setdefault((entry.manifest.name, entry.version), Recorder()),
+            replies=self._replies,
         )
         with self._guard:
             if self.stopping.is_set():
@@ -150,7 +158,18 @@ class Pool:
         """Wait for the batches that run, calling `tick` now and then; returns those that got no outcome."""
         while not all(serving.finish(0.05) for serving in self.servings):
             tick()
+        self._finish_replies(tick)
         return self.disclaimed([(serving, serving.unfinished()) for serving in self.servings])
+
+    def _finish_replies(self, tick: Callable[[], None]) -> None:
+        """Give the broker a moment to take the answers to what has ended; the rest is told by the next worker."""
+        if self._replies is None:
+            return
+        until_s = time.monotonic() + REPLIES_S
+        while not self._replies.idle and time.monotonic() < until_s:
+            time.sleep(0.01)
+            tick()
+        self._replies.close()
 
     def disclaimed(self, left: Sequence[tuple[Serving, list[Delivery]]]) -> list[Delivery]:
         """Deliveries without an outcome, after the store was told that these attempts are none."""

@@ -23,6 +23,7 @@ from workers.deploying import Deployer
 from workers.devices import devices, require_gpus
 from workers.pool import Pool
 from workers.refusing import Refusals
+from workers.replying import Replies
 from workers.step import Lanes, lanes_step
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ def run(settings: Settings, *, pool: str, models: Sequence[str]) -> int:
         cache=str(settings.data.resolve() / "cache"),
         jobs=jobs,
         workers=workers,
+        # On the embedded store a queue that nobody reads would grow for ever.
+        replies=None if settings.embedded else Replies(settings.queue_url, jobs),
     )
     deployer = Deployer(served, repository, models=models, deployments=Deployments(redis), jobs=jobs, workers=workers)
     app = make_app(settings)

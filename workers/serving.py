@@ -20,6 +20,7 @@ from workers.dispatcher import Dispatcher, Shared
 from workers.executor import Executor
 from workers.hands import Hands
 from workers.lane import Delivery, Lane
+from workers.replying import Replies
 from workers.sizing import Sizing
 from workers.stepping import StepEntry, Work, jobs_of, refuse_steps
 
@@ -48,6 +49,7 @@ class Serving:
         changed: Callable[["Serving"], None],
         flush: Callable[[], None],
         recorder: Recorder,
+        replies: Replies | None = None,
     ) -> None:
         self.entry = entry
         self.queues = [queue_name(pool, entry.manifest.name, entry.version, lane) for lane in LANES]
@@ -59,7 +61,7 @@ class Serving:
         self._sizing = Sizing(self.batcher, target_ms=batching.target_ms)
         self._reshapes = False
         self._jobs = jobs
-        self.hands = Hands()
+        self.hands = Hands(replies)
         self._shared = Shared(
             manifest=entry.manifest,
             batcher=self.batcher,

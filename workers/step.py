@@ -51,6 +51,7 @@ class Lanes:
         # What was asked of the event loop before it lost its connection was forgotten with it.
         self._flush_asked.clear()
         topology.declare(connection, [queue for serving in self._pool.servings for queue in serving.queues])
+        topology.declare_replies(connection)
         if not self._started:
             self._started = True
             self._pool.start()

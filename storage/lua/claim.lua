@@ -3,13 +3,14 @@
 -- ARGV now_ms, device, batch size, losses allowed, error for too many losses (JSON), and in MessagePack for each job:
 --      {id, redelivered, holder}; the holder names the delivery, so that a claim whose answer was lost can be
 --      asked again
--- Returns in MessagePack for each {"run", token, failures so far, whether it must run alone}, or in place of "run"
+-- Returns in MessagePack for each {"run", token, failures so far, whether it must run alone, and where it is known who
+--      hears of its end over the broker}, or in place of "run"
 --      "missing"|"done"|"duplicate"|"early"|"expired"|"canceled"|"lost"
 -- A job that lost so many workers runs alone, and only what it loses alone can fail it.
 local SUSPECT_AFTER = 2
 -- When a worker that was alive a moment ago has given a sign of life, or is gone: storage/workers.py's TTL_S and one.
 local JUDGED_MS = 16000
-local now, started, newest, lost = tonumber(ARGV[1]), {}, 0, 0
+local now, started, newest, lost, reply = tonumber(ARGV[1]), {}, 0, 0, nil
 -- Another delivery takes a running job over: why is known now, or once the worker that had it is seen, or is not.
 -- Returns how many workers the job has lost alone.
 local function charge(key, id, holder, attempt)
@@ -28,7 +29,8 @@ local function charge(key, id, holder, attempt)
 end
 local function claim(key, id, redelivered, holder)
   local held = redis.call("HMGET", key, "status", "start_by_ms", "not_before_ms", "cancel_requested", "losses",
-    "queued_ms", "holder", "attempt", "failures", "result_ttl_s", "created_ms", "webhook")
+    "queued_ms", "holder", "attempt", "failures", "result_ttl_s", "created_ms", "webhook", "reply")
+  reply = held[13]
   local status, attempt, failures = held[1], tonumber(held[8]) or 0, tonumber(held[9]) or 0
   if not status then return "missing", 0, 0 end
   if status == "running" then
@@ -70,7 +72,9 @@ local function claim(key, id, redelivered, holder)
 end
 local answers = {}
 for index, want in ipairs(cmsgpack.unpack(ARGV[6])) do
-  answers[index] = {claim(KEYS[4 + index], want[1], want[2], want[3])}
+  local answer = {claim(KEYS[4 + index], want[1], want[2], want[3])}
+  if reply then answer[4], answer[5] = answer[4] or false, reply end
+  answers[index] = answer
 end
 if #started > 0 then redis.call("PUBLISH", KEYS[3] .. ":moves", table.concat(started, " ")) end
 -- What was put into the lane before this, and waits still, has been passed over (tasks/reaper.py).

@@ -3,7 +3,8 @@
 --      idempotency key of each ("" without)
 -- ARGV tenant, queue, queue limit (0: none), limit of the tenant's jobs in flight (0: none), idempotency ttl (s),
 --      in MessagePack for each job {id, created_ms, start_by_ms, result_ttl_s, body digest,
---      events of its webhook, scoring whose shard it is}, then the message of each
+--      events of its webhook, scoring whose shard it is, who hears of its end over the broker}, then the message of
+--      each
 -- Returns in MessagePack for each {"created"|"full", jobs in the lane}, {"quota", jobs in flight} or
 --      {"exists"|"same"|"mismatch", id}
 -- How long the message of a shard that nobody waits for is dropped without a question, seconds.
@@ -59,6 +60,7 @@ local function create(key, remembered, one, message)
   -- What most jobs have alike is left out: a million of them wait in memory.
   if one[3] ~= 0 then fields[13], fields[14] = "start_by_ms", string.format("%.0f", one[3]) end
   if one[4] ~= 86400 then fields[#fields + 1], fields[#fields + 2] = "result_ttl_s", string.format("%.0f", one[4]) end
+  if one[8] ~= "" then fields[#fields + 1], fields[#fields + 2] = "reply", one[8] end
   if one[6] ~= "" then fields[#fields + 1], fields[#fields + 2] = "webhook", one[6] end
   redis.call("HSET", key, unpack(fields))
   redis.call("ZADD", KEYS[1], 0, id)

@@ -237,6 +237,7 @@ class TestUnderTheACL:
             ("worker", lambda channel: channel.basic_get(WEBHOOK_QUEUE)),
             ("worker", lambda channel: publish(channel, "", WEBHOOK_QUEUE)),
             ("worker", lambda channel: publish(channel, "penstock.jobs", "cpu.echo.1.normal")),
+            ("producer", lambda channel: publish(channel, "penstock.replies", "somebody's")),
             ("gateway", lambda channel: publish(channel, "", WEBHOOK_QUEUE)),
             ("gateway", lambda channel: channel.queue_declare(WEBHOOK_QUEUE)),
             ("orchestrator", lambda channel: channel.basic_get("cpu.echo.1.normal")),
@@ -253,8 +254,13 @@ class TestUnderTheACL:
 
     def test_producer_pushes_and_reads_what_came_of_it(self, farm: Farm) -> None:
         connection = connected(farm, "producer")
+        channel = connection.channel()
+        answers = channel.queue_declare("", exclusive=True).queue
+        channel.queue_bind(answers, "penstock.replies", answers)
         message = {"v": 1, "id": "pushed-1", "model": "echo", "version": "1", "inputs": {"x": X}, "tenant": "acme"}
-        publish(connection.channel(), "penstock.jobs", "cpu.echo.1.normal", json.dumps(message))
+        publish(channel, "penstock.jobs", "cpu.echo.1.normal", json.dumps(message), reply_to=answers)
+        answer = farm.until(lambda: channel.basic_get(answers), "it is answered")
+        assert json.loads(answer.body)["outputs"] == {"y": [X]}
         connection.close()
         store = redis.Redis.from_url(urls(farm, "producer")["PENSTOCK_REDIS_URL"], decode_responses=True)
         farm.until(lambda: store.hget(keys.job("pushed-1"), "status") == "succeeded", "it has run")
@@ -269,5 +275,5 @@ def connected(farm: Farm, role: str) -> Any:
     return connection
 
 
-def publish(channel: Any, exchange: str, routing_key: str, body: str = "{}") -> None:
-    channel.basic_publish_confirm(amqp.Message(body), exchange=exchange, routing_key=routing_key)
+def publish(channel: Any, exchange: str, routing_key: str, body: str = "{}", **properties: str) -> None:
+    channel.basic_publish_confirm(amqp.Message(body, **properties), exchange=exchange, routing_key=routing_key)

@@ -69,7 +69,7 @@ def finish(jobs: JobStore, token: int, id: str = "job_1", status: Status = Statu
 def test_job_runs_once_and_its_outcome_is_read_back(jobs: JobStore) -> None:
     jobs.create(new())
     claimed = claim(jobs)
-    assert claimed == (Verdict.RUN, 1, 0, False)
+    assert claimed == Claim(Verdict.RUN, 1)
     assert finish(jobs, 1, outputs=b'{"y":1}', compute_ms=2.5) == "succeeded"
     job = record(jobs)
     assert (job.status, job.outputs, job.compute_ms, job.attempt) == (Status.SUCCEEDED, b'{"y":1}', 2.5, 1)
@@ -138,7 +138,7 @@ def test_retry_waits_until_the_relay_releases_it(jobs: JobStore, clock: Clock) -
     clock.ms += 1000
     assert [due.member for due in jobs.due(limit=10)] == ["retry:job_1"]
     assert jobs.release("job_1") == (QUEUE, b"{}")
-    assert claim(jobs, holder="w/3") == (Verdict.RUN, 2, 1, False)
+    assert claim(jobs, holder="w/3") == Claim(Verdict.RUN, 2, 1)
 
 
 def test_same_idempotency_key_makes_one_job(jobs: JobStore) -> None:

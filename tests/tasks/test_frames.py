@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tasks import frames
 from tasks.intake import Inlet, Reading, Socket, handler, split
+from tasks.reply import Reply
 
 FRAME_MAX = 4096
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=80)
@@ -22,12 +23,12 @@ bodies = st.one_of(st.binary(max_size=300), st.integers(0, 3 * FRAME_MAX).map(la
 deliveries = st.lists(st.tuples(st.integers(1, 2**40), st.booleans(), bodies), max_size=8)
 
 
-def by_py_amqp(queue: str, id: str, body: bytes) -> bytes:
+def by_py_amqp(queue: str, id: str, body: bytes, **more: str) -> bytes:
     written: list[bytes] = []
     transport = SimpleNamespace(write=lambda data: written.append(bytes(data)))
     write = frame_writer(SimpleNamespace(frame_max=FRAME_MAX, bytes_sent=0), transport)
     message = Message(
-        body, content_type="application/json", content_encoding="utf-8", delivery_mode=2, message_id=id
+        body, content_type="application/json", content_encoding="utf-8", delivery_mode=2, message_id=id, **more
     )  # fmt: skip
     arguments = dumps("Bssbb", (0, "jobs", queue, True, False))
     write(1, 7, spec.Basic.Publish, arguments, message)
@@ -38,6 +39,13 @@ def by_py_amqp(queue: str, id: str, body: bytes) -> bytes:
 def test_published_message_is_what_py_amqp_writes(queue: str, id: str, body: bytes) -> None:
     made = frames.published(frames.method("jobs", queue), id, body, channel=7, frame_max=FRAME_MAX)
     assert made == by_py_amqp(queue, id, body)
+
+
+@given(names, names, names.filter(bool), bodies)
+def test_answer_is_what_py_amqp_writes(queue: str, id: str, answers: str, body: bytes) -> None:
+    method = frames.method("jobs", queue)
+    made = frames.published(method, id, body, channel=7, frame_max=FRAME_MAX, correlation_id=answers)
+    assert made == by_py_amqp(queue, id, body, correlation_id=answers)
 
 
 def test_queue_name_beyond_what_amqp_carries_is_refused() -> None:
@@ -64,7 +72,7 @@ def test_deliveries_are_read_however_the_network_cuts_them(sent: list[tuple[int,
     stream = b"".join(delivered(*one) for one in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     reading, received = connection(), []
-    reading.inlets[7] = Inlet(lambda *one: received.append(one))
+    reading.inlets[7] = Inlet(lambda *one: received.append(one[:3]))
     on_frame = handler(reading, lambda *_: pytest.fail("a delivery went its usual way"))
     rest = b""
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
@@ -103,7 +111,7 @@ def pair() -> tuple[Reading, socket.socket]:
 def test_one_look_reads_everything_and_the_next_finds_nothing() -> None:
     reading, theirs = pair()
     received: list[tuple[int, bool, bytes]] = []
-    reading.inlets[7] = Inlet(lambda *one: received.append(one))
+    reading.inlets[7] = Inlet(lambda *one: received.append(one[:3]))
     theirs.sendall(delivered(1, False, b"a") + delivered(2, True, b"") + delivered(3, False, b"c")[:-3])
     reading.drain_events(timeout=0)
     assert received == [(1, False, b"a"), (2, True, b"")]
@@ -122,7 +130,7 @@ def test_waiting_for_an_answer_takes_what_was_read_before_it() -> None:
     reading, theirs = pair()
     received: list[bytes] = []
 
-    def receive(tag: int, _redelivered: bool, body: bytes) -> None:
+    def receive(tag: int, _redelivered: bool, body: bytes, _reply: Reply | None) -> None:
         received.append(body)
         if tag == 1:
             # As `basic_cancel` does: read on until the broker's answer comes.
