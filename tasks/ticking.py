@@ -66,7 +66,8 @@ def ticking_step(thread: Ticking) -> type[Any]:
     """A bootstep that runs `thread` for as long as the orchestrator's Celery worker lives."""
 
     class TickingStep(bootsteps.StartStopStep):  # type: ignore[misc]
-        name = type(thread).__name__
+        # Of two steps with one name Celery keeps one.
+        name = f"{type(thread).__module__}.{type(thread).__name__}"
 
         def start(self, worker: Any) -> None:
             thread.start()
