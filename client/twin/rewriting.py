@@ -192,8 +192,8 @@ class Twin:
     def yield_from(self, node: ast.Expr, source: ast.expr, env: Env) -> None:
         """No asynchronous generator may `yield from`."""
         waits = "async " if self.colours.iterates(source, self.module, env) else ""
-        self.edits.append((self.start(node), self.start(source), f"{waits}for each in "))
-        self.insert(self.end(node), f":\n{' ' * (node.col_offset + 4)}yield each")
+        self.edits.append((self.start(node), self.start(source), f"{waits}for yielded in "))
+        self.insert(self.end(node), f":\n{' ' * (node.col_offset + 4)}yield yielded")
 
     def iterator(self, node: ast.expr | None) -> None:
         """`Iterator[X]` as `AsyncIterator[X]`."""

@@ -57,6 +57,8 @@ class Module:
                     self._imported(node)
                 case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                     self.tops[node.name] = node
+                case ast.Assign(targets=[ast.Tuple(elts=names)]):
+                    self.tops |= {one.id: node for one in names if isinstance(one, ast.Name)}
                 case ast.Assign(targets=[ast.Name(id=id)]) | ast.AnnAssign(target=ast.Name(id=id)):
                     self.tops[id] = node
 

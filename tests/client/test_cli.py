@@ -298,7 +298,7 @@ def test_completing_a_command_imports_none() -> None:
 @pytest.mark.parametrize(
     ("typed", "found"),
     [
-        ("penstock s", "plain,submit\n"),
+        ("penstock su", "plain,submit\n"),
         ("penstock submit --pri", "plain,--priority\n"),
         ("penstock models sh", "plain,show\n"),
         ("penstock submit mini", "plain,minilm\n"),

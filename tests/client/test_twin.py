@@ -125,7 +125,7 @@ def twin(source: str) -> str:
         (
             "def f(t: Transport) -> Iterator[int]:\n    t.send('GET', '/')\n    yield from [1]\n",
             "async def f(t: AsyncTransport) -> AsyncIterator[int]:\n"
-            '    await t.send("GET", "/")\n    for each in [1]:\n        yield each\n',
+            '    await t.send("GET", "/")\n    for yielded in [1]:\n        yield yielded\n',
         ),
         (
             "def f(t: Transport):\n    def g():\n        return t.send('GET', '/')\n    return [g() for _ in '12']\n",

@@ -57,7 +57,9 @@ from penstock.errors import (
     WorkerLost,
     WrongMoment,
 )
+from penstock.events import JobEvent
 from penstock.job import Job, JobMetrics, QueuePlace, StepMetrics
+from penstock.mapping import MapProgress
 from penstock.models import Model, ModelVersion, Tensor
 from penstock.objects import StoredObject
 from penstock.push import PushedRow, Pusher, push
@@ -89,10 +91,12 @@ __all__ = [
     "InvalidJobInput",
     "Job",
     "JobCanceled",
+    "JobEvent",
     "JobExpired",
     "JobFailure",
     "JobMetrics",
     "MalformedBody",
+    "MapProgress",
     "MethodNotAllowed",
     "Model",
     "ModelError",

@@ -2,14 +2,16 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
 from penstock.dead_letters import DeadLetters
 from penstock.errors import StillRunning
+from penstock.inputs import Inputs
 from penstock.jobs import Jobs
+from penstock.mapping import MapRun, OnProgress
 from penstock.models import Models
 from penstock.objects import Objects
 from penstock.queues import Queues, queues
@@ -55,18 +57,58 @@ class Penstock:
         self.scorings = Scorings(self._transport, self.objects)
 
     def run(
-        self, model: str, inputs: Mapping[str, Any], *, wait_s: float = math.inf, **options: Unpack[Options]
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        wait_s: float = math.inf,
+        as_numpy: bool = False,
+        **options: Unpack[Options],
     ) -> dict[str, Any]:
-        """Submit, wait and return the outputs.
+        """Submit, wait and return the outputs::
 
-        `options` are those of `jobs.submit`. Raises the job's failure, or StillRunning after
-        `wait_s` seconds; the job goes on then.
+            outputs = client.run("minilm", {"text": ["a sentence", "another one"]})
+            vectors = client.run("minilm", frame[["text"]], as_numpy=True)["embedding"]
+
+        `inputs` and `options` are those of `jobs.submit`. With `as_numpy` numbers are arrays, in the datatypes that the
+        model declares. Raises the job's failure, or StillRunning after `wait_s` seconds; the job goes on then.
         """
         job = self.jobs.submit(model, inputs, wait_s=wait_s, **options)
         if not job.done:
             raise StillRunning(f"{job.id} is {job.status} after {wait_s:g} s")
         job.raise_for_failure()
-        return self.jobs.result(job) if job.outputs is None else job.outputs
+        if as_numpy or job.outputs is None:
+            return self.jobs.result(job, as_numpy=as_numpy)
+        return job.outputs
+
+    def map(
+        self,
+        model: str,
+        items: Iterable[Any],
+        *,
+        concurrency: int = 128,
+        ordered: bool = True,
+        return_errors: bool = False,
+        as_numpy: bool = False,
+        progress: OnProgress | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[Any]:
+        """Run a model on each of many items, and yield the outputs, in the order of the items or as they come::
+
+            for outputs in client.map("minilm", ({"text": line} for line in lines), concurrency=256):
+                print(outputs["embedding"])
+
+        An item is what `inputs` are in `run`, or the value of a model's only input; a table's items are its rows. At
+        most `concurrency` (1,000) of them are read in advance, so that endless ones will do. With `return_errors` an
+        item that failed yields its error, and the others go on; else the first error is raised. `progress` is told how
+        many were read, have ended and failed. Jobs that were submitted go on when you stop early. For a table that
+        should outlive this program there is `client.scorings`.
+        """
+        run = MapRun(
+            self.jobs, self._transport, model, options, concurrency=concurrency, ordered=ordered,
+            return_errors=return_errors, as_numpy=as_numpy, progress=progress,
+        )  # fmt: skip
+        return run.outcomes(items)
 
     def queues(self) -> Queues:
         """What waits, model by model, and how long that will take."""

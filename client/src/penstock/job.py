@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from penstock.errors import JobCanceled, JobExpired, JobFailure, job_failure
+from penstock.errors import JobCanceled, JobExpired, JobFailure, NotReady, job_failure
+from penstock.results import as_numpy
 
 #: States that only an explicit retry leaves.
 ENDED = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -106,6 +107,20 @@ class Job:
         failure = self.error or FAILED[self.status]()
         failure.job_id = self.id
         raise failure
+
+    def numpy(self) -> dict[str, Any]:
+        """The outputs as numpy arrays, in the datatypes that numpy sees in them::
+
+            vectors = client.jobs.wait(job).numpy()["embedding"]
+
+        Raises the failure of a job that did not succeed, NotReady before its end, and where the outputs are too large
+        for the job object (`client.jobs.result(job, as_numpy=True)` gets those, in the model's own datatypes).
+        """
+        self.raise_for_failure()
+        if self.outputs is None:
+            large = "its outputs are too large for the job object; get them with client.jobs.result"
+            raise NotReady(f"{self.id} is {self.status}" + (f": {large}" if self.done else ""))
+        return as_numpy(self.outputs)
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Job":

@@ -11,11 +11,12 @@ from uuid import uuid4
 from penstock.errors import NotReady, StillRunning, UnexpectedAnswer
 from penstock.inputs import encode
 from penstock.job import known
-from penstock.objects import Objects, Progress
+from penstock.objects import Objects
 from penstock.retry import seconds
 from penstock.scoring import RowError, Scoring, ScoringFile
 from penstock.submission import Priority, to_json
 from penstock.tables import FORMATS, rows_of
+from penstock.uploading import Progress
 
 if TYPE_CHECKING:
     from penstock.transport import Answer, Transport

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 
 from penstock.errors import BadRequest, PenstockError, UnexpectedAnswer, Unreachable, answer_error
-from penstock.retry import Attempt, Sleep, persist, seconds
+from penstock.retry import Attempt, Sleep, pause_before_retry, persist, seconds
 from penstock.streams import Body, blocking, content
 
 Got = TypeVar("Got")
@@ -102,6 +102,31 @@ class Transport:
                     blocking(into.write, chunk)
 
         self._persist(attempt, patience_s=None, repeatable=True)
+
+    def lines(self, path: str, *, headers: Mapping[str, str], silence_s: float) -> Iterator[str]:
+        """The lines of an answer as they arrive, which may go on for long; not asked for again where it breaks off.
+
+        `silence_s`: the longest time between two of them.
+        """
+        with self._opened("GET", path, headers=headers, wait_s=silence_s) as response:
+            yield from response.iter_lines()
+
+    def pause(self, error: PenstockError, *, tries: int, since: float, patience_s: float | None = None) -> None:
+        """Wait before another try; raises the error where there should be none.
+
+        `since`: when the first of the tries failed, by the transport's clock.
+        """
+        pause_s = pause_before_retry(
+            error,
+            tries=tries,
+            elapsed_s=self.clock() - since,
+            patience_s=self._retry_for_s if patience_s is None else patience_s,
+            repeatable=True,
+            jitter=self._jitter(),
+        )
+        if pause_s is None:
+            raise error
+        self.sleep(pause_s)
 
     def _persist(self, attempt: Attempt[Got], *, patience_s: float | None, repeatable: bool) -> Got:
         return persist(

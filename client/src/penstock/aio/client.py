@@ -5,13 +5,14 @@ Written by `python -m client.twin` from penstock.client: change that.
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
 from penstock.aio.dead_letters import AsyncDeadLetters
 from penstock.aio.jobs import AsyncJobs
+from penstock.aio.mapping import AsyncMapRun
 from penstock.aio.models import AsyncModels
 from penstock.aio.objects import AsyncObjects
 from penstock.aio.queues import queues
@@ -19,6 +20,8 @@ from penstock.aio.scorings import AsyncScorings
 from penstock.aio.webhooks import AsyncWebhooks
 from penstock.client import DEFAULT_URL, RETRY_FOR_S, TIMEOUT_S, checked
 from penstock.errors import StillRunning
+from penstock.inputs import Inputs
+from penstock.mapping import OnProgress
 from penstock.queues import Queues
 from penstock.submission import Options
 from penstock.version import __version__
@@ -54,18 +57,58 @@ class AsyncPenstock:
         self.scorings = AsyncScorings(self._transport, self.objects)
 
     async def run(
-        self, model: str, inputs: Mapping[str, Any], *, wait_s: float = math.inf, **options: Unpack[Options]
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        wait_s: float = math.inf,
+        as_numpy: bool = False,
+        **options: Unpack[Options],
     ) -> dict[str, Any]:
-        """Submit, wait and return the outputs.
+        """Submit, wait and return the outputs::
 
-        `options` are those of `jobs.submit`. Raises the job's failure, or StillRunning after
-        `wait_s` seconds; the job goes on then.
+            outputs = await client.run("minilm", {"text": ["a sentence", "another one"]})
+            vectors = (await client.run("minilm", frame[["text"]], as_numpy=True))["embedding"]
+
+        `inputs` and `options` are those of `jobs.submit`. With `as_numpy` numbers are arrays, in the datatypes that the
+        model declares. Raises the job's failure, or StillRunning after `wait_s` seconds; the job goes on then.
         """
         job = await self.jobs.submit(model, inputs, wait_s=wait_s, **options)
         if not job.done:
             raise StillRunning(f"{job.id} is {job.status} after {wait_s:g} s")
         job.raise_for_failure()
-        return await self.jobs.result(job) if job.outputs is None else job.outputs
+        if as_numpy or job.outputs is None:
+            return await self.jobs.result(job, as_numpy=as_numpy)
+        return job.outputs
+
+    def map(
+        self,
+        model: str,
+        items: Iterable[Any],
+        *,
+        concurrency: int = 128,
+        ordered: bool = True,
+        return_errors: bool = False,
+        as_numpy: bool = False,
+        progress: OnProgress | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[Any]:
+        """Run a model on each of many items, and yield the outputs, in the order of the items or as they come::
+
+            async for outputs in client.map("minilm", ({"text": line} for line in lines), concurrency=256):
+                print(outputs["embedding"])
+
+        An item is what `inputs` are in `run`, or the value of a model's only input; a table's items are its rows. At
+        most `concurrency` (1,000) of them are read in advance, so that endless ones will do. With `return_errors` an
+        item that failed yields its error, and the others go on; else the first error is raised. `progress` is told how
+        many were read, have ended and failed. Jobs that were submitted go on when you stop early. For a table that
+        should outlive this program there is `client.scorings`.
+        """
+        run = AsyncMapRun(
+            self.jobs, self._transport, model, options, concurrency=concurrency, ordered=ordered,
+            return_errors=return_errors, as_numpy=as_numpy, progress=progress,
+        )  # fmt: skip
+        return run.outcomes(items)
 
     async def queues(self) -> Queues:
         """What waits, model by model, and how long that will take."""

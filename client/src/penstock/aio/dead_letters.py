@@ -41,8 +41,8 @@ class AsyncDeadLetters:
             page = (await self._transport.send("GET", "/v1/dead-letters", query=query)).json()
             if not isinstance(page, dict) or not isinstance(page.get("data"), list):
                 raise UnexpectedAnswer("the answer is no list: is this address a Penstock gateway?")
-            for each in (DeadLetter.parse(item) for item in page["data"]):
-                yield each
+            for yielded in (DeadLetter.parse(item) for item in page["data"]):
+                yield yielded
             if not (cursor := page.get("next_cursor")):
                 return
             query["cursor"] = cursor

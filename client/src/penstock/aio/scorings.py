@@ -14,7 +14,6 @@ from penstock.aio.objects import AsyncObjects
 from penstock.errors import StillRunning, UnexpectedAnswer
 from penstock.inputs import encode
 from penstock.job import known
-from penstock.objects import Progress
 from penstock.retry import seconds
 from penstock.scoring import RowError, Scoring
 from penstock.scorings import (
@@ -32,6 +31,7 @@ from penstock.scorings import (
 )
 from penstock.submission import Priority, to_json
 from penstock.tables import rows_of
+from penstock.uploading import Progress
 
 if TYPE_CHECKING:
     from penstock.aio.transport import AsyncTransport

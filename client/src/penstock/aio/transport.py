@@ -14,7 +14,8 @@ import httpx
 
 from penstock.aio.retry import Attempt, Sleep, persist
 from penstock.aio.streams import blocking, content
-from penstock.errors import BadRequest
+from penstock.errors import BadRequest, PenstockError
+from penstock.retry import pause_before_retry
 from penstock.transport import (
     CHUNK_BYTES,
     CONNECT_TIMEOUT_S,
@@ -91,6 +92,32 @@ class AsyncTransport:
                     await blocking(into.write, chunk)
 
         await self._persist(attempt, patience_s=None, repeatable=True)
+
+    async def lines(self, path: str, *, headers: Mapping[str, str], silence_s: float) -> AsyncIterator[str]:
+        """The lines of an answer as they arrive, which may go on for long; not asked for again where it breaks off.
+
+        `silence_s`: the longest time between two of them.
+        """
+        async with self._opened("GET", path, headers=headers, wait_s=silence_s) as response:
+            async for yielded in response.aiter_lines():
+                yield yielded
+
+    async def pause(self, error: PenstockError, *, tries: int, since: float, patience_s: float | None = None) -> None:
+        """Wait before another try; raises the error where there should be none.
+
+        `since`: when the first of the tries failed, by the transport's clock.
+        """
+        pause_s = pause_before_retry(
+            error,
+            tries=tries,
+            elapsed_s=self.clock() - since,
+            patience_s=self._retry_for_s if patience_s is None else patience_s,
+            repeatable=True,
+            jitter=self._jitter(),
+        )
+        if pause_s is None:
+            raise error
+        await self.sleep(pause_s)
 
     async def _persist(self, attempt: Attempt[Got], *, patience_s: float | None, repeatable: bool) -> Got:
         return await persist(
