@@ -16,14 +16,16 @@ import pyarrow as pa
 from errors import Fault, InvalidInput
 from models.arrays import Batch, Fetch, Rows
 from models.doubts import doubtful
-from models.fromarrow import Column, Unfit, complaint, native_rows, textual
+from models.fromarrow import Column, Unfit, complaint, listed, native_rows, textual
 from models.jsontexts import json_rows
 from models.manifest import Tensor
 from models.pointers import pointer
 from models.toarrow import JSON, output_field, to_column
 
-__all__ = ["CUSTOM_ID", "IN", "JSON", "KEEP", "OUT", "ROW", "Decoded", "check", "decode", "is_json", "output_schema",
-           "output_table", "read_file", "rows_of", "to_column", "write_file"]  # fmt: skip
+__all__ = [
+    "CUSTOM_ID", "IN", "JSON", "KEEP", "OUT", "ROW", "Decoded", "Sink", "check", "decode", "is_json", "listed",
+    "output_schema", "output_table", "read_file", "rows_of", "textual", "to_column", "write_file",
+]  # fmt: skip
 
 ROW, CUSTOM_ID, KEEP, IN, OUT = "row", "custom_id", "keep:", "in:", "out:"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import types
 
-from models.fromarrow import textual
+from models.columns import textual
 from tasks.scoring.columns_out import Column
 from tasks.scoring.json_values import NULL, texts
 

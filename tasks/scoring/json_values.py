@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 from pyarrow import types
 
-from models.fromarrow import listed
+from models.columns import listed
 
 NULL = b"null"
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY

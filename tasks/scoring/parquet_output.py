@@ -7,8 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from models.columns import Sink
-from models.fromarrow import listed, textual
+from models.columns import Sink, listed, textual
 from tasks.scoring.columns_out import Column
 from tasks.scoring.typing_texts import Typed
 
