@@ -114,7 +114,13 @@ class Lane:
         self._ledger = Ledger()
         self._settled: list[Any] = []
         self._held: dict[Any, None] = {}
+        self.prefetch = prefetch
+        #: When the last shard came, monotonic seconds.
+        self.shard_s = 0.0
         self._channel.basic_qos(0, prefetch, False)
+        self._callback: Callable[[Any], None] | None = None
+        #: Consumers so far on this channel, of which the last one goes on.
+        self._consumers = 0
 
     def consume(
         self,
@@ -150,7 +156,30 @@ class Lane:
 
         if self._inlets is not None:
             self._inlets[self._channel.channel_id] = Inlet(receive)
-        self._channel.basic_consume(self.queue, no_ack=False, callback=unwrap, consumer_tag=self.consumer)
+        self._callback = unwrap
+        self._begin()
+
+    @property
+    def _consumer_tag(self) -> str:
+        return f"{self.consumer}/{self._consumers}"
+
+    def _begin(self) -> None:
+        self._consumers += 1
+        self._channel.basic_consume(
+            self.queue, no_ack=False, callback=self._callback, consumer_tag=self._consumer_tag
+        )  # fmt: skip
+
+    def hold(self, prefetch: int) -> None:
+        """Hold so many messages from now on; those that are held stay. On the event loop's thread only."""
+        if not self.alive or prefetch == self.prefetch or self._callback is None:
+            return
+        self.prefetch = prefetch
+        if self._amqp:
+            # RabbitMQ asks for a consumer's bound once, when it begins.
+            self._channel.basic_cancel(self._consumer_tag)
+        self._channel.basic_qos(0, prefetch, False)
+        if self._amqp:
+            self._begin()
 
     def _hold(self, tag: Any) -> None:
         if self._amqp:
@@ -206,7 +235,7 @@ class Lane:
     def cancel(self) -> None:
         """Take no more; what was delivered stays ours."""
         if self.alive:
-            self._channel.basic_cancel(self.consumer)
+            self._channel.basic_cancel(self._consumer_tag)
 
     def end(self) -> None:
         """Close the channel, whose connection goes on; on the event loop's thread only."""

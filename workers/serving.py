@@ -55,6 +55,8 @@ class Serving:
         self.queues = [queue_name(pool, entry.manifest.name, entry.version, lane) for lane in LANES]
         batching = entry.manifest.batching
         self.prefetch = min(PREFETCH_MOST, 2 * batching.max_items * len(devices))
+        #: Shards that a lane holds: each counts as a full batch.
+        self.shards_ahead = 2 * len(devices)
         self.batcher: Batcher[Work] = Batcher(
             Limits(batching.max_items, batching.max_wait_ms / 1000, batching.max_weight or sys.maxsize)
         )
@@ -164,6 +166,21 @@ class Serving:
     def forget_dead_lanes(self) -> None:
         """The connection was lost: what waited here will be delivered again; what we claimed goes on."""
         self.hands.let_go(jobs_of(self.batcher.discard(lost)))
+
+    def surplus(self, lane: Lane) -> list[Delivery]:
+        """Let go of the shards of a lane that wait, but for one an executor; returns them."""
+        kept = 0
+
+        def beyond(work: Work) -> bool:
+            nonlocal kept
+            if not isinstance(work, Delivery) or not work.is_shard or work.lane is not lane:
+                return False
+            kept += 1
+            return kept > len(self._devices)
+
+        extra = jobs_of(self.batcher.discard(beyond))
+        self.hands.let_go(extra)
+        return extra
 
     def release(self) -> list[Delivery]:
         """Let go of the jobs that wait, while no executor can be had for them; returns them."""

@@ -6,6 +6,7 @@ Everything here runs on the thread of Celery's event loop; other threads come in
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Between renewals of what is held on the embedded store, seconds; well below its visibility timeout.
 RENEW_S = 3.0
+#: A lane without a shard for so long holds as many messages as before, seconds.
+CALM_S = 30.0
 
 
 class Lanes:
@@ -109,7 +112,7 @@ class Lanes:
         amqp = topology.is_amqp(self._connection)
         self._lanes[serving] = open_lanes(serving, self._connection, amqp=amqp, name=self._pool.name)
         for lane in self._lanes[serving]:
-            lane.consume(serving.receive, self._refuse, signing=self._signing)
+            lane.consume(partial(self._receive, serving), self._refuse, signing=self._signing)
         about = {"model": serving.entry.manifest.name, "version": serving.entry.version}
         log.info("consuming", extra=about | {"prefetch": serving.prefetch})
 
@@ -152,6 +155,22 @@ class Lanes:
                 lane.end()
             self._lanes.pop(serving, None)
             self._pool.remove(serving)
+
+    def _receive(self, serving: Serving, delivery: Delivery) -> None:
+        serving.receive(delivery)
+        lane = delivery.lane
+        if delivery.is_shard:
+            lane.shard_s = delivery.arrived_s
+            if lane.prefetch > serving.shards_ahead:
+                self._soon(self._narrow, serving, lane)
+        elif lane.prefetch < serving.prefetch and delivery.arrived_s - lane.shard_s > CALM_S:
+            self._soon(lane.hold, serving.prefetch)
+
+    def _narrow(self, serving: Serving, lane: Lane) -> None:
+        """Hold only as many shards as are soon begun: another worker may be idle."""
+        if lane.alive and not serving.stopped:
+            lane.hold(serving.shards_ahead)
+            self._give_back(serving.surplus(lane))
 
     def _refuse(self, lane: Lane, tag: Any, body: bytes, error: PenstockError) -> None:
         self._refusals.add(Bad(lane, tag, body, error), self._ask_flush)

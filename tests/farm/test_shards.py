@@ -10,6 +10,7 @@ from kombu import Connection
 
 from models import columns
 from storage.objects import Objects, open_objects
+from tasks import topology
 from tasks.message import Lane, Message, Shard, new_id
 from tests.farm.harness import Farm
 from tests.workers import tables
@@ -155,6 +156,22 @@ def test_canceled_shard_ends_between_its_slices(farm: Farm, shards: Shards, tmp_
     gate.touch()
     assert shards.ended(shard).status == "canceled"
     assert shards.outputs(shard) == []
+
+
+def test_worker_holds_few_shards_and_leaves_the_rest_to_others(farm: Farm, shards: Shards, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    ids = [shards.push(f"hold {gate}") for _ in range(9)]
+    farm.until((tmp_path / "gate.began").exists, "the first runs")
+
+    def left() -> bool:
+        with Connection(farm.settings.queue_url) as connection:
+            return topology.depth(connection, "cpu.trouble.1.low") >= 6
+
+    farm.until(left, "most lie in the queue")
+    gate.touch()
+    assert [shards.told(id).result["rows"] for id in ids] == [1] * 9
+    with farm.client() as client:
+        assert client.run("trouble", {"do": "as before"}, priority="low") == {"did": ["as before"]}
 
 
 def test_shard_of_a_pipeline_is_refused_in_words(farm: Farm, shards: Shards) -> None:
