@@ -12,7 +12,7 @@ from storage.scorings import Scorings, from_hash
 from storage.scripts import Call
 
 #: How long a driver that gave no sign of life counts as alive, milliseconds.
-LEASE_MS = 10_000
+LEASE_MS = 6_000
 #: Statuses from which each may come.
 FROM: Mapping[ScoringStatus, tuple[ScoringStatus, ...]] = {
     ScoringStatus.VALIDATING: (ScoringStatus.QUEUED,),

@@ -35,7 +35,7 @@ class Watch:
     """Whether to go on with a scoring: a sign of life every moment, in a thread, however long a step takes."""
 
     #: Seconds between signs of life.
-    PULSE_S = 2.5
+    PULSE_S = 1.5
 
     def __init__(self, hold: Hold, stop: threading.Event) -> None:
         self._hold = hold
