@@ -42,6 +42,8 @@ SENTENCE_LOOPS = tuple((batch, *ways) for batch in (8, 16, 32) for ways in ((2, 
 SEARCH_SENTENCES = 600
 #: Interactive jobs a second, and seconds of them.
 PACE, INTERACTIVE_S = 10.0, 30.0
+#: Of a scoring that runs alone.
+ALONE_S = 6.0
 PARTS = ("mlp", "minilm", "interactive", "memory")
 END_S = 1800.0
 
@@ -196,22 +198,27 @@ def disturbed(system: System, model: str, table: Path, inputs: dict[str, Any], s
         scoring = client.scorings.create(model, stored.id, format="parquet")
         while client.scorings.get(scoring).rows.done == 0:
             time.sleep(0.1)
-        before = compute(client, model)
+        batch_ms = batch_time(client, model)
         busy = latencies(client, model, inputs, seconds)
-        after = compute(client, model)
         lasted = not client.scorings.get(scoring).done
         client.scorings.cancel(scoring)
-    batch_ms = (after[1] - before[1]) / max(1, after[0] - before[0])
     return {
         "idle": quantiles(idle), "scoring": quantiles(busy), "batch_ms": round(batch_ms, 2),
         "bound_ms": round(1.5 * batch_ms + quantile(sorted(idle), 0.99), 2), "scoring_lasted": lasted,
     }  # fmt: skip
 
 
-def compute(client: Penstock, model: str) -> tuple[int, float]:
-    """Batches that the model ran, and their milliseconds, interactive ones included."""
-    statistics_ = client.models.get(model).versions[0].statistics
-    return statistics_["batches"], statistics_["batches"] * statistics_["compute_ms"]["mean"]
+def batch_time(client: Penstock, model: str) -> float:
+    """Milliseconds of a batch of a scoring that runs alone: what is run between two looks for interactive jobs."""
+
+    def figures() -> tuple[int, float]:
+        found = client.models.get(model).raw["statistics"]
+        return found["batches"], found["compute_ms"]
+
+    before = figures()
+    time.sleep(ALONE_S)
+    after = figures()
+    return float((after[1] - before[1]) / max(1, after[0] - before[0]))
 
 
 def latencies(client: Penstock, model: str, inputs: dict[str, Any], seconds: float) -> list[float]:
