@@ -12,6 +12,7 @@ from errors import Away, PenstockError, TooManyFailed
 from storage.job import Job, Status
 from storage.scoring import ScoringStatus
 from tasks.scoring import pacing
+from tasks.scoring.ahead import Ahead, Ready
 from tasks.scoring.bell import Bell
 from tasks.scoring.cutting import Cut, cuts, put_rows
 from tasks.scoring.halving import failure_of, halves, problem_of, put_failures
@@ -45,7 +46,7 @@ class Running:
         self._bell = bell
         self._spec = ledger.scoring.spec
         self._places = Places(self._spec.tenant, self._spec.id)
-        self._cuts: Iterator[Cut] | None = None
+        self._ahead: Ahead | None = None
         self._durations: deque[float] = deque(maxlen=32)
         self._probe_ms: float | None = None
         self._executors = 0
@@ -53,6 +54,13 @@ class Running:
 
     def run(self) -> None:
         """Until every row has its outcome, or the status is another."""
+        try:
+            self._run()
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+
+    def _run(self) -> None:
         ledger = self._ledger
         self._again()
         while ledger.status is ScoringStatus.RUNNING:
@@ -95,14 +103,20 @@ class Running:
             return False
         if not ledger.shard_rows and not self._decide():
             return False
-        if self._cuts is None:
-            self._cuts = self._cut(ledger.shard_rows)
-        cut = next(self._cuts, None)
-        if cut is None:
+        if self._ahead is None:
+            self._ahead = Ahead(self._cut(ledger.shard_rows), self._store)
+        ready = next(self._ahead, None)
+        if ready is None:
             ledger.exhaust()
         else:
-            self._put_out(cut)
+            self._put_out(ready)
         return True
+
+    def _store(self, cut: Cut) -> str:
+        """Put a cut's rows into the store; the key. Where it is made anew after a crash, it has the same."""
+        key = self._places.cut_of(self._ledger.round, cut.start)
+        put_rows(self._parts.objects, key, cut.rows)
+        return key
 
     def _window(self) -> int:
         now = time.monotonic()
@@ -123,19 +137,19 @@ class Running:
         source = open_source(self._spec, self._parts.objects, self._parts.settings)
         return cuts(self._spec, source, shard_rows=rows, from_row=ledger.row, only=only)
 
-    def _put_out(self, cut: Cut) -> None:
+    def _put_out(self, ready: Ready) -> None:
+        cut, rows_key = ready
         number, places, objects = self._ledger.number, self._places, self._parts.objects
         shard = Shard(number=number, start=cut.start, end=cut.end, rows=cut.rows.num_rows if cut.rows else 0)
         if cut.failures:
             put_failures(objects, places.unread_of(number), cut.failures)
             shard = msgspec.structs.replace(shard, unread=len(cut.failures), unread_key=places.unread_of(number))
-        if cut.rows is None or not shard.rows:
+        if not rows_key:
             self._ledger.add(shard, row=cut.end)
             done = msgspec.structs.replace(shard, done=True, failed=shard.unread)
             self._ledger.replace([shard], [done])
             return
-        put_rows(objects, places.rows_of(number), cut.rows)
-        shard = msgspec.structs.replace(shard, rows_key=places.rows_of(number), out=("",))
+        shard = msgspec.structs.replace(shard, rows_key=rows_key, out=("",))
         self._ledger.add(shard, row=cut.end)
         self._jobs.publish(shard, shard.out)
 
@@ -157,7 +171,7 @@ class Running:
             ledger.exhaust()
             return False
         if row_ms is None:
-            self._put_out(probe)
+            self._put_out(Ready(probe, self._store(probe) if probe.rows is not None and probe.rows.num_rows else ""))
             return False
         row_bytes = probe.rows.nbytes / probe.rows.num_rows if probe.rows else 0.0
         ledger.decide(pacing.shard_rows(row_ms, row_bytes=row_bytes, max_items=spec.max_items))

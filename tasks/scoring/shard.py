@@ -85,6 +85,10 @@ class Places:
     def rows_of(self, number: int) -> str:
         return f"{self.rows}{number:0{DIGITS}}.arrow"
 
+    def cut_of(self, round: int, start: int) -> str:
+        """The rows of a shard as it was cut, by its first row."""
+        return f"{self.rows}{round:04}-{start:012}.arrow"
+
     def output_of(self, number: int, suffix: str) -> str:
         """What a worker's keys for the outputs begin with."""
         return f"{self.outputs}{number:0{DIGITS}}{suffix}"
