@@ -11,9 +11,10 @@ from storage.scoring import ScoringStatus
 from tasks.scoring.index import SHARDS_EACH, Index
 from tasks.scoring.shard import Shard, decode
 
-#: Seconds that a rate is taken over, and between two events of progress.
+#: Seconds that a rate is taken over.
 RATE_S = 10.0
-PROGRESS_S = 10.0
+#: Seconds between two events of progress: where so large a share of the rows was done since, and otherwise.
+BRISK_S, SLOW_S, SHARE = 5.0, 30.0, 0.05
 
 
 class Ledger:
@@ -45,7 +46,7 @@ class Ledger:
         self.unfinished = fields.get("unfinished", b"").decode()
         self.unfinished_error = fields.get("unfinished_error", b"")
         self._samples: deque[tuple[float, int]] = deque([(clock(), self.done)])
-        self._told = clock()
+        self._told, self._told_done = clock(), self.done
 
     @property
     def open(self) -> list[Shard]:
@@ -148,9 +149,15 @@ class Ledger:
 
     def _note(self, commands: Sequence[Command], fields: Mapping[str, str | int | bytes]) -> None:
         event = ""
-        if "done" in fields and self._clock() - self._told >= PROGRESS_S:
-            self._told, event = self._clock(), "scoring.progress"
+        if "done" in fields and self._worth_telling():
+            self._told, self._told_done, event = self._clock(), self.done, "scoring.progress"
         self.status = self._hold.note(commands=commands, fields=fields, event=event)
+
+    def _worth_telling(self) -> bool:
+        """Whether a webhook is to hear of the progress since it heard of it last."""
+        since_s, total = self._clock() - self._told, self.scoring.total
+        brisk = total > 0 and self.done - self._told_done >= SHARE * total
+        return since_s >= (BRISK_S if brisk else SLOW_S)
 
     def _rate(self) -> str:
         now = self._clock()
