@@ -32,6 +32,10 @@ FULL = (
     b'"queue_ttl_s":600,"timeout_s":60,"deadline":"2030-01-01T00:00:00Z","max_attempts":3,"result_ttl_s":86400,'
     b'"metadata":{"order":"A-17"},"webhook":{"url":"https://erp.example/hook","events":["job.completed"]}}'
 )
+SCORING = (
+    b'{"model":"echo","input":{"objects":["obj_01KDVCY8G00000000000000000"]},"format":"csv","mapping":{"x":["a","b"]},'
+    b'"keep":["c"],"max_failed_rows":3,"shard_rows":64,"webhook":{"url":"https://erp.example/hook"},"dry_run":true}'
+)
 
 
 def templates(id: str) -> list[Template]:
@@ -60,6 +64,9 @@ def templates(id: str) -> list[Template]:
         Template("GET", "/v1/dead-letters?model=echo&limit=3", {}, b""),
         Template("POST", "/v1/dead-letters:replay", JSON, b'{"model":"none","dry_run":true}'),
         Template("POST", "/v1/webhooks", JSON, b'{"url":"https://erp.example/hook","events":["job.completed"]}'),
+        Template("POST", "/v1/scorings", JSON | {"Idempotency-Key": "k"}, SCORING),
+        Template("GET", "/v1/scorings?status=queued&model=echo&limit=10&cursor=x", {}, b""),
+        Template("POST", f"/v1/scorings/{id}/retry-failed", JSON, b"{}"),
         Template("DELETE", f"/v1/jobs/{id}x", {}, b""),
         Template("GET", "/metrics", {}, b""),
         Template("GET", "/openapi.json", {}, b""),

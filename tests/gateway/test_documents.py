@@ -34,7 +34,8 @@ def test_document_and_routes_are_equal(gate: Gate, document: Any) -> None:
 def test_contract_of_the_jobs_is_there(document: Any) -> None:
     for path in ("/v1/jobs", "/v1/jobs:batch", "/v1/jobs/{id}", "/v1/jobs/{id}/result", "/v1/jobs/{id}/events",
                  "/v1/jobs/{id}/cancel", "/v1/jobs/{id}/retry", "/v1/objects", "/v1/objects:presign",
-                 "/v1/objects/{id}", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/versions/{version}",
+                 "/v1/objects/{id}", "/v1/scorings", "/v1/scorings/{id}", "/v1/scorings/{id}/cancel",
+                 "/v1/scorings/{id}/retry-failed", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/versions/{version}",
                  "/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):  # fmt: skip
         assert path in document["paths"]
 
@@ -54,7 +55,13 @@ def test_answers_fit_their_schemas(gate: Gate, document: Any) -> None:
     check("Model", gate.client.get("/v1/models/echo").json)
     check("Readiness", gate.client.get("/readyz").json)
     check("Problem", gate.client.get("/nothing").json)
-    check("ObjectInfo", gate.client.post("/v1/objects", data=b"x").json)
+    uploaded = gate.client.post("/v1/objects", data=b"x\n1\n").json
+    check("ObjectInfo", uploaded)
+    wish = {"model": "narrow", "input": {"object": uploaded["id"]}}
+    check("ScoringWish", wish)
+    check("ScoringWish", {"model": "narrow", "input": "s3://lake/rows.csv"})
+    check("ScoringObject", gate.client.post("/v1/scorings", json=wish).json)
+    check("ScoringPage", gate.client.get("/v1/scorings").json)
     check("Outcomes", gate.client.post("/v1/jobs:batch", json=[1]).json)
 
 
