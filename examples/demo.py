@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from penstock import Job, Penstock, PenstockError, StillRunning, Unreachable
@@ -20,7 +21,7 @@ DATA = Path(__file__).parent / "data"
 GLANCE_S = 0.1
 #: No job of this tour should take so long, loading its model included.
 PATIENCE_S = 60.0
-COLOURS = {"queued": "yellow", "running": "cyan", "succeeded": "green"}
+COLOURS = {"queued": "yellow", "running": "cyan", "succeeded": "green", "completed": "green"}
 
 #: Where the `penstock` command looks unless told otherwise.
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -33,6 +34,7 @@ def main() -> int:
         with Penstock(retry_for_s=3) as client:
             page = read_a_page(client)
             compare_sentences(client)
+            score_a_table(client)
             recognize_a_digit(client)
             what_next(client.url, page)
     except Unreachable as error:
@@ -69,6 +71,20 @@ def compare_sentences(client: Penstock) -> None:
     for number, sentence in enumerate(sentences, 1):
         console.print(f"  [bold]{number}[/] {sentence}")
     console.print(table)
+
+
+def score_a_table(client: Penstock) -> None:
+    title("minilm", "embeds a table, offline", "examples/data/tickets.csv")
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "vectors.jsonl"
+        done = client.scorings.score("minilm", DATA / "tickets.csv", output, keep=["text"])
+        first, *others = [json.loads(line) for line in output.read_text().splitlines()]
+    took_s = (done.completed_at - done.created_at).total_seconds() if done.completed_at and done.created_at else 0.0
+    console.print(f"  {done.id}  {coloured(done.status)}: {done.rows.done} rows in {took_s:.1f} s", soft_wrap=True)
+    near = max(others, key=lambda row: cosine(first["embedding"], row["embedding"]))
+    for row in (first, near):
+        console.print(f"  {row['custom_id']}  {row['text']}", soft_wrap=True)
+    console.print(f"  no ticket is more like the first one: {cosine(first['embedding'], near['embedding']):.2f}")
 
 
 def accepted(outcome: Job | PenstockError) -> Job:
@@ -155,6 +171,7 @@ def what_next(url: str, page: Job) -> None:
         f"curl {url}/v1/models",
         f"curl -H 'Prefer: wait=30' -F model=ocr -F image=@examples/data/invoice.png {url}/v1/jobs",
         f"{penstock} {given}submit minilm -i text='a sentence of yours' --wait",
+        f"{penstock} {given}score minilm examples/data/tickets.csv -o vectors.parquet",
         f"{penstock} {given}submit digits -i image=@examples/data/digit.png --wait --json",
         f"{penstock} {given}get {page.id} --result",
         f"{penstock} {given}jobs",

@@ -2,9 +2,12 @@
 
 The invoice is invented, and set in the typeface that Pillow carries (Aileron, CC0). The digit is
 one of scikit-learn's (UCI Optical Recognition of Handwritten Digits, CC BY 4.0), of those that
-`digits` was not trained on, enlarged.
+`digits` was not trained on, enlarged. The tickets are a table to score: 200 sentences, each with an id and a place.
 """
 
+import csv
+import itertools
+import random
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,38 @@ ITEMS = (
     ("Bearing oil ISO VG 46, 20 litres", "6", "74.90"),
     ("Travel and accommodation", "1", "265.40"),
 )
+THINGS = (
+    "The pump in the basement", "The sluice gate", "The second turbine", "The intake screen",
+    "The pressure gauge at the weir", "The oil cooler", "The generator", "The control panel", "The main valve",
+    "The crane in the hall", "The level sensor", "The drainage pump", "The transformer", "The penstock",
+    "The door of the switch room", "The emergency light", "The fish ladder", "The air compressor", "The grease line",
+    "The backup battery",
+)  # fmt: skip
+FOUND = (
+    "does not start any more.", "makes a loud grinding noise.", "has been leaking since last night.",
+    "shows a different value each time it is read.", "is much hotter than usual.", "was repaired and runs well again.",
+    "needs to be inspected before the winter.", "stops after a few minutes.",
+    "cannot be reached by the remote control.", "was replaced by the supplier under warranty.",
+)  # fmt: skip
+SITES = ("Millbrook", "Northwater", "Weir Lane", "Oldford")
 
 
 def main() -> None:
     invoice().save(HERE / "invoice.png", optimize=True)
     digit().save(HERE / "digit.png", optimize=True)
+    tickets(HERE / "tickets.csv")
+
+
+def tickets(path: Path) -> None:
+    """What was reported of a power station, in an order of its own."""
+    chance = random.Random(7)  # nosec B311 # no secret
+    said = list(itertools.product(THINGS, FOUND))
+    chance.shuffle(said)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["custom_id", "site", "text"])
+        for number, (thing, found) in enumerate(said, 1):
+            table.writerow([f"T-{number:04}", chance.choice(SITES), f"{thing} {found}"])
 
 
 def invoice() -> Image.Image:

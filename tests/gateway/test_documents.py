@@ -35,7 +35,8 @@ def test_contract_of_the_jobs_is_there(document: Any) -> None:
     for path in ("/v1/jobs", "/v1/jobs:batch", "/v1/jobs/{id}", "/v1/jobs/{id}/result", "/v1/jobs/{id}/events",
                  "/v1/jobs/{id}/cancel", "/v1/jobs/{id}/retry", "/v1/objects", "/v1/objects:presign",
                  "/v1/objects/{id}", "/v1/scorings", "/v1/scorings/{id}", "/v1/scorings/{id}/cancel",
-                 "/v1/scorings/{id}/retry-failed", "/v1/models", "/v1/models/{name}", "/v1/models/{name}/versions/{version}",
+                 "/v1/scorings/{id}/retry-failed", "/v1/models", "/v1/models/{name}",
+                 "/v1/models/{name}/versions/{version}",
                  "/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):  # fmt: skip
         assert path in document["paths"]
 
