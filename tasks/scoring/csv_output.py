@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import types
 
-from models.columns import textual
+from models.columns import listed, textual
 from tasks.scoring.columns_out import Column
 from tasks.scoring.json_values import NULL, texts
 
@@ -34,6 +34,9 @@ def cells(array: pa.Array, column: Column) -> list[bytes]:
         return floats(array, found)
     if types.is_integer(array.type) or types.is_boolean(array.type):
         return [b"" if text == NULL else text for text in found]
+    if listed(array.type) and b'"' not in b"".join(found):
+        # Numbers: each cell is the same work, and there are as many as rows.
+        return [b"" if text == NULL else b'"%b"' % text for text in found]
     if types.is_nested(array.type) or types.is_binary(array.type):
         return [b"" if text == NULL else cell(text) for text in found]
     # Times and decimals are strings in JSON.

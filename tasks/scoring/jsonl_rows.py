@@ -39,7 +39,7 @@ def names(source: Source) -> list[str]:
     first = ""
     for number, line in islice(lines(source), LOOKED_AT):
         try:
-            found |= dict.fromkeys(parsed(line, inputs_count=True))
+            found |= dict.fromkeys(parsed(line))
         except Unreadable as error:
             first = first or f"line {number} {error}"
     if not found:
@@ -86,14 +86,18 @@ def blank(line: bytes) -> bool:
     return not line or line.isspace()
 
 
-def parsed(line: bytes, *, inputs_count: bool) -> dict[str, msgspec.Raw]:
+def parsed(line: bytes) -> dict[str, msgspec.Raw]:
     """A line's values by their keys; raises Unreadable."""
     try:
         # msgspec leaves what it does not look at as it is.
         line.decode()
         row = _decode(line)
-        if inputs_count and INPUTS in row and bytes(row[INPUTS][:1]) == b"{":
-            row |= _decode(row[INPUTS])
+        if INPUTS in row and bytes(row[INPUTS]).startswith(b"{"):
+            inside = _decode(row[INPUTS])
+            # A model's own input may be called so, and be base64 or a reference.
+            if not inside.keys() & {"b64", "object"}:
+                del row[INPUTS]
+                row |= inside
     except UnicodeDecodeError as error:
         raise Unreadable("is not UTF-8") from error
     except msgspec.ValidationError as error:
@@ -109,8 +113,6 @@ class Reading:
     def __init__(self, plan: Plan, source: Source, part: Part) -> None:
         self._plan = plan
         self._place = source.place(part)
-        # A model's own input may be called so.
-        self._inputs_count = INPUTS not in plan.columns
         self._rows: list[int] = []
         self._ids: list[str | None] = []
         self._kept: dict[str, list[bytes | None]] = {name: [] for name in plan.keep}
@@ -127,7 +129,7 @@ class Reading:
         try:
             if line is None:
                 raise Unreadable("is too long")
-            values = parsed(line, inputs_count=self._inputs_count)
+            values = parsed(line)
             custom_id = named(values.get(self._plan.custom_id))
             inputs = {name: self._input(name, values) for name in self._inputs}
         except Unreadable as error:
