@@ -155,7 +155,7 @@ def fields(one: Scoring, output: Path | None = None, errors: Path | None = None)
         ("status", screen.state(one.status)),
     ]
     if rows := told(one):
-        found.append(("rows", rows))
+        found.append(("rows", rows.replace(" rows", "", 1)))
     if one.round > 1:
         found.append(("round", str(one.round)))
     if one.estimate is not None:
