@@ -17,11 +17,13 @@ MAGIC = b"\x93NUMPY\x01\x00"
 #: The array's bytes in such a file begin at a multiple of this.
 ALIGNED = 64
 #: Modes of PIL's pictures that PNG holds as they are.
-PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
+PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+#: Those that are RGB in other words.
+COLOUR_MODES = frozenset({"CMYK", "YCbCr", "HSV", "RGBX", "RGBa"})
 
 
-class Missing(ValueError):
-    """A column in which values are missing."""
+class Unfit(ValueError):
+    """A value that cannot be sent as it is, and what to do."""
 
 
 def columns(table: Any) -> Mapping[str, Any] | None:
@@ -37,7 +39,7 @@ def columns(table: Any) -> Mapping[str, Any] | None:
 def array_of(value: Any) -> Any:
     """A numpy array for whatever can be one: arrays, tensors, columns and tables; None for anything else.
 
-    Raises Missing for a column in which values are missing.
+    Raises Unfit for a column in which values are missing.
     """
     if hasattr(value, "__array_interface__"):
         return value
@@ -63,14 +65,14 @@ def from_tensor(tensor: Any) -> Any:
 
 
 def refuse_missing(column: Any) -> None:
-    """Raises Missing for a pandas, polars or Arrow column, or table, in which values are missing."""
+    """Raises Unfit for a pandas, polars or Arrow column, or table, in which values are missing."""
     if callable(isna := getattr(column, "isna", None)):
         count = total(isna())
     else:
         found = getattr(column, "null_count", 0)
         count = total(found() if callable(found) else found)
     if count:
-        raise Missing(f"{count} values of {len(column)} rows are missing; fill or drop them")
+        raise Unfit(f"{count} values of {len(column)} rows are missing; fill or drop them")
 
 
 def total(counted: Any) -> int:
@@ -102,11 +104,13 @@ def npy(array: Any) -> bytes:
 
 
 def picture(value: Any) -> bytes | None:
-    """A PIL image as PNG, every pixel as it is; None for anything else."""
+    """A PIL image as PNG, every pixel as it is; None for anything else. Raises Unfit for modes that no PNG holds."""
     if not type(value).__module__.startswith("PIL.") or not callable(getattr(value, "save", None)):
         return None
+    if value.mode not in PNG_MODES | COLOUR_MODES:
+        raise Unfit(f"no PNG holds a picture of mode {value.mode}; convert it, or send numpy.asarray of it")
     file = io.BytesIO()
-    # As it was read it may be a JPEG, whose second encoding would lose more; what PNG cannot say becomes RGB.
+    # Not as JPEG, were it read from one: a second encoding would lose more.
     (value if value.mode in PNG_MODES else value.convert("RGB")).save(file, "PNG")
     return file.getvalue()
 

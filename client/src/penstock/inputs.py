@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from penstock.arrays import Missing, array_of, columns, finite, listed, npy, numeric, picture
+from penstock.arrays import Unfit, array_of, columns, finite, listed, npy, numeric, picture
 from penstock.errors import Fault, InvalidInput
 from penstock.objects import StoredObject
 
@@ -48,7 +48,7 @@ def to_upload(value: Any, pointer: str) -> bytes | None:
     """What of a whole input is sent beforehand; None for what fits into the body."""
     if isinstance(value, BYTES):
         return bytes(value) if memoryview(value).nbytes > INLINE_BYTES else None
-    if (content := picture(value)) is not None:
+    if (content := png(value, pointer)) is not None:
         return content if len(content) > INLINE_BYTES else None
     array = numbers(value, pointer)
     if array is None or not array.size or (array.nbytes <= INLINE_ARRAY_BYTES and finite(array)):
@@ -56,11 +56,18 @@ def to_upload(value: Any, pointer: str) -> bytes | None:
     return npy(array)
 
 
+def png(value: Any, pointer: str) -> bytes | None:
+    try:
+        return picture(value)
+    except Unfit as error:
+        raise invalid(pointer, str(error)) from error
+
+
 def numbers(value: Any, pointer: str) -> Any:
     """The value as a numpy array where it is one of numbers, else None."""
     try:
         array = array_of(value)
-    except Missing as error:
+    except Unfit as error:
         raise invalid(pointer, str(error)) from error
     return array if array is not None and numeric(array) else None
 
@@ -77,7 +84,7 @@ def encode(value: Any, *, pointer: str) -> Any:
         return encode_file(value, pointer=pointer)
     if isinstance(value, BYTES):
         return base64_of(value)
-    if (content := picture(value)) is not None:
+    if (content := png(value, pointer)) is not None:
         return base64_of(content)
     if (array := numbers(value, pointer)) is not None:
         return array.tolist()
