@@ -15,6 +15,7 @@ from penstock.version import __version__
 CLIENT = {
     "submit": Entry("penstock.cli.submit:submit", "Submit a job to a model."),
     "get": Entry("penstock.cli.get:get", "Show a job, or its result."),
+    "events": Entry("penstock.cli.events:events", "A job's life, as it happens."),
     "jobs": Entry("penstock.cli.jobs:jobs", "List jobs, newest first."),
     "cancel": Entry("penstock.cli.jobs:cancel", "Cancel jobs."),
     "retry": Entry("penstock.cli.jobs:retry", "Run a failed, canceled or expired job again."),
@@ -23,6 +24,7 @@ CLIENT = {
     "models": Entry("penstock.cli.models:models", "The models of the farm."),
     "webhook": Entry("penstock.cli.webhooks:webhook", "Where the farm reports jobs to."),
     "queues": Entry("penstock.cli.queues:queues", "What waits, model by model."),
+    "top": Entry("penstock.cli.top:top", "What the farm does, as it does it."),
     "dead-letters": Entry("penstock.cli.dead_letters:dead_letters", "Jobs that failed, and their way back."),
     "upload": Entry("penstock.cli.upload:upload", "Store files that jobs can refer to."),
     "completion": Entry("penstock.cli.completion:completion", "Print the completion script for a shell."),

@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from penstock.cli import screen
-from penstock.cli.session import connect, json_option
+from penstock.cli.session import complete_jobs, connect, json_option
 from penstock.cli.waiting import end, outputs_of, save, wait_option, watch
 
 
 @click.command(short_help="Show a job, or its result.")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=complete_jobs)
 @wait_option
 @click.option("--result", "wants_result", is_flag=True, help="Print the outputs alone, all of them, as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Save the outputs.")

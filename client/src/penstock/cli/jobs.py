@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from penstock.cli import screen
-from penstock.cli.session import complete_models, connect, json_option
+from penstock.cli.session import complete_jobs, complete_models, connect, json_option
 from penstock.cli.values import pairs
 from penstock.job import ENDED, Job
 
@@ -36,7 +36,12 @@ def jobs(
     wants_all: bool,
     as_json: bool,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    \b
+    penstock jobs --status failed --model ocr
+    penstock jobs --metadata order=A-17 --all --json | jq -r '.[].id'
+    """
     with connect() as client:
         size = PAGE if wants_all else min(limit, PAGE)
         found = client.jobs.list(status=status, model=model, metadata=metadata, page_size=size)
@@ -64,20 +69,29 @@ def row(job: Job) -> tuple[str | Text, ...]:
 
 
 @click.command(short_help="Cancel jobs.")
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_jobs)
 @json_option
 def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
-    """Cancel jobs: queued ones at once, running ones before their next batch."""
+    """Cancel jobs: queued ones at once, running ones before their next batch. One that has ended stays as it is.
+
+    \b
+    penstock cancel job_01J…
+    penstock jobs --status queued --all --json | jq -r '.[].id' | xargs penstock cancel
+    """
     with connect() as client:
         outcomes = [client.jobs.cancel(job_id) for job_id in job_ids]
     tell(outcomes, as_json=as_json)
 
 
 @click.command(short_help="Run a failed, canceled or expired job again.")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=complete_jobs)
 @json_option
 def retry(job_id: str, as_json: bool) -> None:
-    """Run a failed, canceled or expired job again under the same id."""
+    """Run a failed, canceled or expired job again under the same id.
+
+    \b
+    penstock retry job_01J…
+    """
     with connect() as client:
         outcomes = [client.jobs.retry(job_id)]
     tell(outcomes, as_json=as_json)

@@ -47,7 +47,12 @@ def models() -> None:
 @click.command(short_help="List the models of the farm.")
 @json_option
 def show_all(as_json: bool) -> None:
-    """List the models of the farm."""
+    """List the models of the farm: which versions are served, and what goes in and out.
+
+    \b
+    penstock models list
+    penstock models list --json | jq -r '.[].name'
+    """
     with connect() as client:
         found = client.models.list()
     if as_json:
@@ -63,7 +68,12 @@ def show_all(as_json: bool) -> None:
 @click.option("--version")
 @json_option
 def show(name: str, version: str | None, as_json: bool) -> None:
-    """Show the model NAME: inputs, outputs, versions."""
+    """Show the model NAME: inputs, outputs, versions.
+
+    \b
+    penstock models show minilm
+    penstock models show minilm --version 1 --json | jq .statistics
+    """
     with connect() as client:
         model = client.models.get(name, version)
     if as_json:

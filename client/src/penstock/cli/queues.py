@@ -12,7 +12,12 @@ HEADINGS = ("MODEL", "POOL", "WAITING", "HIGH", "NORMAL", "LOW", "WORKERS", "EXE
 @click.command(short_help="What waits, model by model.")
 @json_option
 def queues(as_json: bool) -> None:
-    """What waits, model by model, who works on it, and how long that will take."""
+    """What waits, model by model, who works on it, and how long that will take.
+
+    \b
+    penstock queues
+    penstock queues --json | jq '.data[] | select(.waiting > 0) | .model'
+    """
     with connect() as client:
         found = client.queues()
     if as_json:

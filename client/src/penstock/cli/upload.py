@@ -15,7 +15,14 @@ from penstock.objects import StoredObject
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @json_option
 def upload(files: tuple[Path, ...], as_json: bool) -> None:
-    """Store FILES and print their ids; `{"object": "<id>"}` is then an input's value."""
+    """Store FILES and print their ids; `{"object": "<id>"}` is then an input's value.
+
+    A large file goes in parts: after an interruption the same command sends only what is missing.
+
+    \b
+    penstock upload page.png
+    penstock submit ocr -i image="{\\"object\\": \\"$(penstock upload page.png)\\"}"
+    """
     with connect() as client:
         stored = [send(client, path) for path in files]
     if as_json:
