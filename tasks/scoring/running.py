@@ -164,7 +164,7 @@ class Running:
             return True
         figures = self._parts.workers.figures([(spec.pool, spec.model, spec.version)])[0]
         row_ms = self._probe_ms if self._probe_ms is not None else pacing.cost_ms(figures)
-        if row_ms is None and ledger.number:
+        if row_ms is None and ledger.open:
             return False  # the probe is out
         probe = next(self._cut(spec.max_items), None)
         if probe is None:
