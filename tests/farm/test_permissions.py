@@ -12,6 +12,7 @@ from typing import Any
 import amqp
 import pytest
 import redis
+from penstock import Penstock
 
 from storage import keys, roles
 from storage.access import Access
@@ -141,6 +142,21 @@ def denied(farm: Farm) -> list[Any]:
     return list(farm.redis.execute_command("ACL", "LOG", "50"))
 
 
+def score(client: Penstock, file: Path) -> None:
+    """Everything that a scoring can come to: an end with failed rows, these run again, a cancel, an erasure."""
+    rows = [{"x": X if n % 5 else X[:3]} for n in range(200)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = client.scorings.create("echo", client.objects.upload(file).id, format="jsonl")
+    done = client.scorings.wait(made, timeout_s=60)
+    assert (done.status, done.rows.done, done.rows.failed) == ("completed", 200, 40)
+    client.scorings.retry_failed(done)
+    client.scorings.cancel(done)
+    done = client.scorings.wait(done, timeout_s=60)
+    assert (done.rows.done, done.rows.failed) == (200, 40)
+    assert [one.id for one in client.scorings.list()] == [done.id]
+    client.scorings.delete(done)
+
+
 @pytest.mark.farm
 @pytest.mark.service
 @pytest.mark.xdist_group("acl")
@@ -173,6 +189,7 @@ class TestUnderTheACL:
                 assert answer.status_code < 500, (path, answer.text)
             # The endpoint above is told of this one.
             client.run("echo", {"x": X})
+            score(client, tmp_path / "rows.jsonl")
         farm.stop("worker-cpu")
         farm.kill("orchestrator")
         farm.start("worker-cpu", "orchestrator")
