@@ -80,8 +80,10 @@ chaos: $(VENV)/.dev ## Break everything under load, and check that no job is los
 client: $(VENV)/.dev ## Write the asynchronous client anew from the one that blocks
 	@$(BIN)/python -m client.twin
 
-docs: $(VENV)/.installed ## Write the generated pages of docs/
-	@$(BIN)/python -c "import settings; print('# Settings\n\nRead from the environment, once, at start; \`penstock config\` prints what is in force.\nA name that is not in this table is an error that names the nearest one.\nA setting that holds a secret can name a file instead: \`PENSTOCK_REDIS_URL_FILE=/run/secrets/redis\`.\n\n' + settings.table(), end='')" > docs/settings.md
+docs: $(VENV)/.dev ## Write the generated pages of docs/, and all of it as a site into .site/
+	@$(BIN)/python -m docs.building
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open .site/index.html"
 
 lock: $(VENV)/.dev ## Write requirements.lock from what is installed
 	@$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//; s/^onnxruntime-gpu==(.*)/&\nonnxruntime==\1/' > requirements.lock
