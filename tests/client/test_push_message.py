@@ -104,9 +104,9 @@ def test_ids_sort_by_time_and_are_names() -> None:
 
 
 def test_ends_are_read_from_the_records_fields() -> None:
-    assert end("a", "succeeded", '{"y":[1]}', None, None).outputs == {"y": [1]}
+    assert end("a", "succeeded", {"y": [1]}, None, None).outputs == {"y": [1]}
     assert end("a", "succeeded", None, "acme/results/a", None).large
-    failed = end("a", "failed", None, None, '{"code":"model_error","detail":"bad"}').error
+    failed = end("a", "failed", None, None, {"code": "model_error", "detail": "bad"}).error
     assert (type(failed).__name__, str(failed)) == ("ModelError", "bad")
     assert type(end("a", "canceled", None, None, None).error).__name__ == "JobCanceled"
 
@@ -120,7 +120,7 @@ def test_outputs_that_are_not_one_a_row_are_told() -> None:
 def test_pushing_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="amqp://user:password@host/vhost"):
         Pusher("redis://127.0.0.1")
-    with Pusher("amqp://127.0.0.1") as pusher:
+    with Pusher("amqp://127.0.0.1", replies=False) as pusher:
         with pytest.raises(ValueError, match="PENSTOCK_REDIS_URL"):
             pusher.result("a")
         with pytest.raises(InvalidInput, match="which version"):

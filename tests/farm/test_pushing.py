@@ -98,6 +98,26 @@ def test_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(
     assert len(book.read_text()) == 1200
 
 
+def test_rows_are_collected_from_answers_in_a_queue_where_there_is_no_redis(farm: Farm, proxy: Proxies) -> None:
+    address = urls(farm, proxy.links[NAME].port)["broker"]
+    steps = [2000, 6000]
+
+    def interfere(progress: Progress) -> None:
+        # Both connections, of what goes out and of what comes back.
+        while steps and progress.done >= steps[0]:
+            steps.pop(0)
+            proxy.reset(NAME)
+
+    with Pusher(address, tenant="acme", window=8) as pusher:
+        rows = list(pusher.rows("echo", table(ROWS), version="1", shard_rows=50, ahead=32, progress=interfere))
+        job = pusher.submit("trouble", {"do": "invalid"}, version="1")
+        with pytest.raises(InvalidJobInput):
+            pusher.result(job, timeout_s=30)
+    assert not steps
+    assert [row.number for row in rows] == list(range(ROWS))
+    assert [row.outputs for row in rows] == [{"y": one["x"]} for one in table(ROWS)]
+
+
 def test_bad_row_fails_alone_and_the_run_goes_on(pusher: Pusher) -> None:
     rows = ({"do": "invalid" if number == 7 else f"row {number}"} for number in range(20))
     found = list(pusher.rows("trouble", rows, version="1"))
@@ -148,19 +168,22 @@ def test_row_with_other_names_is_told_by_its_number(pusher: Pusher) -> None:
 def test_user_or_vhost_that_the_broker_does_not_know_is_told_at_once(farm: Farm) -> None:
     address = urls(farm)["broker"]
     for wrong, said in ((address.replace("guest:guest", "guest:wrong"), "password"), (address + "x", "vhost")):
-        with Pusher(wrong) as pusher, pytest.raises(AccessError, match=said):
+        with Pusher(wrong, replies=False) as pusher, pytest.raises(AccessError, match=said):
             pusher.submit("echo", {"x": [1.0] * 16}, version="1")
 
 
 def test_broker_that_is_away_or_mute_is_waited_for_no_longer_than_asked(farm: Farm, proxy: Proxies) -> None:
     address = urls(farm, proxy.links[NAME].port)["broker"]
     proxy.cut(NAME)
-    with Pusher(address, patience_s=0.6) as pusher, pytest.raises(BrokerUnavailable, match="cannot be reached"):
+    with (
+        Pusher(address, replies=False, patience_s=0.6) as pusher,
+        pytest.raises(BrokerUnavailable, match="cannot be reached"),
+    ):
         pusher.submit("echo", {"x": [1.0] * 16}, version="1")
     proxy.heal(NAME)
     proxy.links[NAME].now.drops_confirms = True
     with (
-        Pusher(address, patience_s=0.6) as pusher,
+        Pusher(address, replies=False, patience_s=0.6) as pusher,
         pytest.raises(BrokerUnavailable, match="1 messages have no confirm"),
     ):
         pusher.submit("echo", {"x": [1.0] * 16}, version="1")

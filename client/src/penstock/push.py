@@ -19,7 +19,8 @@ from penstock.client import Penstock
 from penstock.errors import InvalidInput, NotReady, PenstockError, StillRunning
 from penstock.push_link import Link
 from penstock.push_message import Address, Envelope, new_id, options, rows_of, shards, signing_key_of
-from penstock.push_results import End, Records
+from penstock.push_replies import Replies
+from penstock.push_results import End, Ends, Records
 from penstock.push_rows import Progress, PushedRow, Run
 from penstock.submission import JobOptions, Submission
 
@@ -41,9 +42,10 @@ class Pusher:
     """Pushes jobs to one farm's RabbitMQ; for one thread. Close it, or use it in a `with` block.
 
     `broker` and `redis` default to PENSTOCK_BROKER_URL and PENSTOCK_REDIS_URL, `signing_key` to PENSTOCK_SIGNING_KEY
-    (or the file that PENSTOCK_SIGNING_KEY_FILE names). `client` reads outputs that are too large for Redis (64 KiB)
-    from the gateway; without one, PENSTOCK_URL says where that is. Who can push can push for every tenant: `tenant`
-    says whose jobs they are. Raises ImportError where pika is missing.
+    (or the file that PENSTOCK_SIGNING_KEY_FILE names). What becomes of jobs is read from Redis, or, with `replies` (the
+    default where no Redis is named), from answers in a queue at the broker. `client` reads outputs that are larger than
+    64 KiB from the gateway; without one, PENSTOCK_URL says where that is. Who can push can push for every tenant:
+    `tenant` says whose jobs they are. Raises ImportError where pika is missing.
     """
 
     def __init__(
@@ -54,17 +56,20 @@ class Pusher:
         client: Penstock | None = None,
         tenant: str = "local",
         signing_key: str | None = None,
+        replies: bool | None = None,
         window: int = WINDOW,
         patience_s: float = PATIENCE_S,
     ) -> None:
+        self._broker = broker or os.environ.get("PENSTOCK_BROKER_URL") or ""
         self._redis = redis or os.environ.get("PENSTOCK_REDIS_URL", "")
+        self._replies = not self._redis if replies is None else replies
         self._tenant = tenant
         self._key = signing_key_of(signing_key)
         self._patience_s = patience_s
         self._client = client
         self._own_client: Penstock | None = None
-        self._kept: Records | None = None
-        self._link = Link(broker or os.environ.get("PENSTOCK_BROKER_URL") or "", window=window, patience_s=patience_s)
+        self._ends: Ends | None = None
+        self._link = Link(self._broker, window=window, patience_s=patience_s)
 
     def submit(
         self,
@@ -95,10 +100,10 @@ class Pusher:
         Each names its `version`. Raises what `submit` raises where the broker takes no more at all.
         """
         ids: list[str] = []
-        named = iter(job_ids if job_ids is not None else iter(new_id, ""))
+        named = iter(job_ids or ())
         for submission in submissions:
             inputs, more = options(submission)
-            ids.append(next(named))
+            ids.append(next(named, "") or new_id())
             self._link.put(self._envelope(submission, pool, more).message(ids[-1], inputs))
         refused = self._link.flush()
         return [refused.get(id, id) for id in ids]
@@ -129,24 +134,26 @@ class Pusher:
         submission: Submission = {"model": model, "inputs": {}, "version": version, "priority": "low", **more}
         envelope = self._envelope(submission, pool, options(submission)[1])
         cut = shards(rows_of(rows), run=run or new_id(), most_rows=max(1, shard_rows), most_bytes=SHARD_BYTES)
-        return iter(Run(self._link, self._records(), envelope, cut, ahead=ahead, fetch=self._fetch, progress=progress))
+        found = Run(self._link, self._listening(), envelope, cut, ahead=ahead, fetch=self._fetch, progress=progress)
+        return iter(found)
 
     def results(
         self, job_ids: Iterable[str], *, timeout_s: float | None = None
     ) -> Iterator[Mapping[str, Any] | PenstockError]:
         """Outputs of jobs that were pushed, in the order given, each as soon as it and those before have ended.
 
-        In place of outputs the error of a job that failed. Raises StillRunning after `timeout_s`.
+        In place of outputs the error of a job that failed. Raises StillRunning after `timeout_s`. Answers in a queue
+        come to the Pusher that pushed the job: those of others take `redis`.
         """
         waiting, ended = list(job_ids), dict[str, End]()
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        records = self._records()
-        records.expect(waiting)
+        ends = self._listening()
+        ends.expect(waiting)
         for id in waiting:
             while id not in ended:
                 if until is not None and time.monotonic() >= until:
                     raise StillRunning(f"{id} has not ended after {timeout_s:g} s")
-                ended |= {end.id: end for end in records.take(TAKE_S)}
+                ended |= {end.id: end for end in ends.take(TAKE_S)}
             yield self._outcome(ended[id])
 
     def result(self, job_id: str, *, timeout_s: float | None = None) -> Mapping[str, Any]:
@@ -159,8 +166,8 @@ class Pusher:
     def close(self) -> None:
         """Close the connections; jobs that were pushed go on."""
         self._link.close()
-        if self._kept is not None:
-            self._kept.close()
+        if self._ends is not None:
+            self._ends.close()
         if self._own_client is not None:
             self._own_client.close()
 
@@ -177,14 +184,20 @@ class Pusher:
             raise InvalidInput(f"say which version of {submission['model']!r}: a message names one")
         priority = submission.get("priority") or "normal"
         where = Address(model=submission["model"], version=version, pool=pool, priority=priority, tenant=self._tenant)
-        return Envelope(where, more, self._key)
+        ends = self._listening() if self._replies else None
+        return Envelope(where, more, self._key, ends.address if isinstance(ends, Replies) else "")
 
-    def _records(self) -> Records:
-        if self._kept is None:
-            if not self._redis:
-                raise ValueError("results are read from Redis: give `redis`, or set PENSTOCK_REDIS_URL")
-            self._kept = Records(self._redis, patience_s=self._patience_s)
-        return self._kept
+    def _listening(self) -> Ends:
+        if self._ends is None:
+            if self._replies:
+                self._ends = Replies(self._broker, patience_s=self._patience_s)
+            elif self._redis:
+                self._ends = Records(self._redis, patience_s=self._patience_s)
+            else:
+                raise ValueError(
+                    "results are read from Redis: give `redis`, set PENSTOCK_REDIS_URL, or ask for `replies`"
+                )
+        return self._ends
 
     def _outcome(self, end: End) -> Mapping[str, Any] | PenstockError:
         if end.error is not None:

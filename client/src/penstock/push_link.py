@@ -33,7 +33,7 @@ class Link:
 
     def __init__(self, url: str, *, window: int, patience_s: float) -> None:
         self._pika = library("pika")
-        self._parameters = parameters(self._pika, url, patience_s)
+        self._parameters = parameters(self._pika, url)
         self._window = window
         self._patience_s = patience_s
         self._guard = threading.Condition()
@@ -174,7 +174,10 @@ class Link:
                 routing_key=message.queue,
                 body=message.body,
                 properties=self._pika.BasicProperties(
-                    delivery_mode=2, content_type="application/json", message_id=message.id
+                    delivery_mode=2,
+                    content_type="application/json",
+                    message_id=message.id,
+                    reply_to=message.reply_to or None,
                 ),
                 mandatory=True,
             )
@@ -294,7 +297,7 @@ def library(name: str) -> Any:
         raise ImportError(f"pushing needs {name}: pip install 'penstock[push]'", name=name) from error
 
 
-def parameters(pika: Any, url: str, patience_s: float) -> Any:
+def parameters(pika: Any, url: str) -> Any:
     if not url.startswith(("amqp://", "amqps://")):
         raise ValueError(f"the broker's address is {url!r}; pushing takes a RabbitMQ: amqp://user:password@host/vhost")
     found = pika.URLParameters(url)
@@ -304,8 +307,8 @@ def parameters(pika: Any, url: str, patience_s: float) -> Any:
     return found
 
 
-def fatal(pika: Any, reason: BaseException) -> PenstockError | None:
-    """The error where no other try can help."""
+def fatal(pika: Any, reason: BaseException, needed: str = EXCHANGE) -> PenstockError | None:
+    """The error where no other try can help; `needed` is what has to be there."""
     names = pika.exceptions
     causes = [reason, *(one for one in getattr(reason, "exceptions", ()) or ())]
     for cause in causes:
@@ -317,7 +320,8 @@ def fatal(pika: Any, reason: BaseException) -> PenstockError | None:
         if code == 403:
             return AccessError(f"the broker refuses it to this user: {told(cause)}")
         if code == 404:
-            return NotFound(f"the broker has no exchange {EXCHANGE!r}: `penstock topology` declares what a farm needs")
+            said = "`penstock topology` declares what there must be"
+            return NotFound(f"the broker has no {needed!r} ({told(cause)}): {said}")
     return None
 
 

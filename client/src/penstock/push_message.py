@@ -29,6 +29,8 @@ class Outgoing:
     id: str
     queue: str
     body: bytes
+    #: The queue that wants to hear of the job's end; empty: none.
+    reply_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Envelope:
     #: Whatever else is said of each job, as the schema names it.
     fields: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
+    reply_to: str = ""
 
     def message(self, id: str, inputs: bytes, *, rows: int = 1) -> Outgoing:
         head = {
@@ -94,7 +97,7 @@ class Envelope:
             **self.fields,
         }
         body = to_json(head)[:-1] + b',"inputs":' + inputs + b"}"
-        return Outgoing(id, self.address.queue, signed(body, self.key) if self.key else body)
+        return Outgoing(id, self.address.queue, signed(body, self.key) if self.key else body, self.reply_to)
 
     def shard(self, shard: Shard) -> Outgoing:
         return self.message(shard.id, shard.inputs(), rows=len(shard.rows))

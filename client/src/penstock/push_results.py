@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.errors import JobFailure, StoreUnavailable, UnexpectedAnswer, job_failure
 from penstock.job import ENDED, FAILED
@@ -28,6 +28,18 @@ class End:
     #: True: the outputs lie in the object store, and the gateway has them.
     large: bool = False
     error: JobFailure | None = None
+
+
+class Ends(Protocol):
+    """Where the ends of jobs are heard of: their records, or answers in a queue. For one thread."""
+
+    def expect(self, ids: Iterable[str]) -> None:
+        """`take` is to tell of these."""
+
+    def take(self, wait_s: float) -> list[End]:
+        """Those expected that have ended since; waits for the first of them, `wait_s` at most."""
+
+    def close(self) -> None: ...
 
 
 class Records:
@@ -85,7 +97,11 @@ class Records:
         with self._store.pipeline(transaction=False) as pipe:
             for id in ids:
                 pipe.hmget(PREFIX + id, "status", "outputs", "outputs_key", "error")
-            ends = [end(id, *fields) for id, fields in zip(ids, pipe.execute(), strict=True) if fields[0] in ENDED]
+            ends = [
+                end(id, status, read(outputs), outputs_key, read(error))
+                for id, (status, outputs, outputs_key, error) in zip(ids, pipe.execute(), strict=True)
+                if status in ENDED
+            ]
         for one in ends:
             self._expected.pop(one.id, None)
         return ends
@@ -108,15 +124,18 @@ class Records:
         time.sleep(PAUSE_S)
 
 
-def end(id: str, status: str, outputs: str | None, outputs_key: str | None, error: str | None) -> End:
-    """A job's end, by the fields of its record."""
+def read(text: str | None) -> Any:
+    return json.loads(text) if text else None
+
+
+def end(id: str, status: str, outputs: Any, outputs_key: str | None, error: Mapping[str, Any] | None) -> End:
+    """A job's end, by what its record or its answer says."""
     if status != "succeeded":
-        failure = job_failure(json.loads(error), job_id=id) if error else FAILED.get(status, JobFailure)()
+        failure = job_failure(error, job_id=id) if error else FAILED.get(status, JobFailure)()
         failure.job_id = id
         return End(id, error=failure)
     if outputs_key:
         return End(id, large=True)
-    found = json.loads(outputs or "{}")
-    if not isinstance(found, dict):
+    if not isinstance(outputs, dict):
         raise UnexpectedAnswer(f"the outputs of {id} are no JSON object")
-    return End(id, outputs=found)
+    return End(id, outputs=outputs)

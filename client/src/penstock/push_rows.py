@@ -9,7 +9,7 @@ from typing import Any
 from penstock.errors import JobCanceled, JobExpired, PenstockError, UnexpectedAnswer
 from penstock.push_link import Link
 from penstock.push_message import Envelope, Shard
-from penstock.push_results import End, Records
+from penstock.push_results import End, Ends
 
 #: Shards pushed between two looks at what has come back.
 TURN = 16
@@ -67,7 +67,7 @@ class Run:
     def __init__(
         self,
         link: Link,
-        records: Records,
+        ends: Ends,
         envelope: Envelope,
         shards: Iterator[Shard],
         *,
@@ -75,7 +75,7 @@ class Run:
         fetch: Fetch,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        self._link, self._records, self._envelope, self._shards = link, records, envelope, shards
+        self._link, self._ends, self._envelope, self._shards = link, ends, envelope, shards
         self._ahead, self._fetch, self._tell = ahead, fetch, progress
         #: In the table's order.
         self._open: deque[Place] = deque()
@@ -89,7 +89,7 @@ class Run:
             for refusal in self._link.refused().values():
                 raise refusal
             wait_s = 0.0 if more and len(self._open) < self._ahead else WAIT_S
-            for end in self._records.take(wait_s):
+            for end in self._ends.take(wait_s):
                 self._settle(end)
             while self._open and not self._open[0].missing:
                 yield from self._open.popleft().ready()
@@ -108,7 +108,7 @@ class Run:
 
     def _send(self, place: Place, shard: Shard) -> None:
         self._awaited[shard.id] = place, shard
-        self._records.expect([shard.id])
+        self._ends.expect([shard.id])
         self._link.put(self._envelope.shard(shard))
 
     def _settle(self, end: End) -> None:
