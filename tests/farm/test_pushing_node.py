@@ -27,8 +27,6 @@ def test_amqplib_pushes_a_thousand_rows_and_reads_what_came_of_them(farm: Farm, 
     assert isinstance(broker, RabbitMQ)
     env = {
         "AMQP_URL": f"amqp://guest:guest@127.0.0.1:{broker.port}/%2F",
-        "PENSTOCK_URL": farm.url,
-        "PENSTOCK_API_KEY": farm.key,
         "PENSTOCK_TENANT": "acme",
     }
     rows = [{"x": [float(number)] * 16} for number in range(ROWS)]

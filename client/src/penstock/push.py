@@ -6,7 +6,7 @@ rows = ({"text": line} for line in open("lines.txt"))
 for row in penstock.push("minilm", rows, version="1", broker="amqp://…", redis="redis://…"):
     print(row.number, row.outputs or row.error)
 
-`pip install 'penstock[push]'` brings what it takes: pika and redis. docs/messages.md describes the messages.
+`pip install './client[push]'` brings what it takes: pika and redis. docs/messages.md describes the messages.
 """
 
 import os
