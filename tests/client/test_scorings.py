@@ -251,9 +251,10 @@ def test_score_without_a_place_for_the_output_is_a_usage_error(run: Run) -> None
 
 
 def test_score_no_wait_leaves_at_once(desk: Desk, run: Run) -> None:
-    desk.say(STORED, 201).say(scoring("queued"), 202)
+    desk.say(STORED, 201).say(scoring("queued"), 202).say(STORED, 201).say(scoring("queued"), 202)
     result = run("score", "mlp", "rows.csv", "--no-wait", "--json")
     assert (result.exit_code, json.loads(result.stdout)["id"], len(desk.seen)) == (0, "scr_1", 2)
+    assert run("score", "mlp", "rows.csv", "--no-wait").stdout == "scr_1\n"
 
 
 def test_dry_run_shows_the_estimate(desk: Desk, run: Run) -> None:

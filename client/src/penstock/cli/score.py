@@ -105,6 +105,8 @@ def score(
     wanted = {name: value for name, value in options.items() if value not in (None, {}, [])}
     with connect() as client:
         begun = start(client, model, rows, dry_run=dry_run, **wanted)
+        if no_wait and not as_json:
+            return click.echo(begun.id)
         if no_wait:
             return shown(begun, as_json=as_json)
         if screen.console(stderr=True).is_terminal:
