@@ -52,7 +52,7 @@ class Records:
         if not self._loaded() or self._too_long or self._pending:
             return None
         rest = self._block[self._at :]
-        if b'"' in rest or rest.count(b"\r") != rest.count(b"\r\n"):
+        if b'"' in rest or (b"\r" in rest and rest.count(b"\r") != rest.count(b"\r\n")):
             return None
         return rest
 
