@@ -52,5 +52,7 @@ class Pins:
         found = self._scoring(id)
         if found is None:
             return self._now_ms() - at_ms < ACCEPTING_MS
+        if not found.ended:
+            return True
         # Failed rows can be run again for as long as it is known which they are.
-        return not found.ended or bool(found.failed and self._now_ms() < found.expires_ms)
+        return bool(found.failed and not found.erased and self._now_ms() < found.expires_ms)

@@ -86,6 +86,14 @@ class Scorings:
             fields = self.client.hgetall(keys.scoring_end(id, number))
         return from_hash(fields)
 
+    def unfinished(self) -> tuple[int, int]:
+        """How many scorings nobody drives yet, and how many are driven."""
+        with store_errors():
+            waiting, driven = self.client.execute_all(
+                [("ZCARD", keys.SCORINGS_WAITING), ("ZCARD", keys.SCORINGS_DRIVEN)]
+            )
+        return int(waiting), int(driven)
+
     def list(
         self, tenant: str, *, limit: int, before: str = "", status: ScoringStatus | None = None, model: str = ""
     ) -> Listed:

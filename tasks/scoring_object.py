@@ -71,6 +71,8 @@ class ScoringObject(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     version: str
     status: str
+    #: Why none of its rows can run now: no_worker or model_loading; null where some can, and in webhooks.
+    waiting_reason: str | None = None
     rows: RowCounts
     #: Rows a second over the last while.
     rate: float | None
@@ -101,14 +103,15 @@ class ScoringObject(msgspec.Struct, frozen=True, kw_only=True):
     urls: ScoringUrls
 
 
-def scoring_object(scoring: Scoring, *, base: str) -> ScoringObject:
-    """`base` is the gateway's address without a slash at its end."""
+def scoring_object(scoring: Scoring, *, base: str, reason: str = "") -> ScoringObject:
+    """`base` is the gateway's address without a slash at its end; `reason`: why none of its rows can run."""
     spec, own = scoring.spec, f"{base}/v1/scorings/{scoring.id}"
     return ScoringObject(
         id=scoring.id,
         model=spec.model,
         version=spec.version,
         status=scoring.status.value,
+        waiting_reason=reason or None,
         rows=RowCounts(None if scoring.total < 0 else scoring.total, scoring.done, scoring.failed),
         rate=round(scoring.rate, 1) if scoring.rate else None,
         eta_s=eta_s(scoring),

@@ -30,7 +30,7 @@ class FarmCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            farm = [*self.jobs(), self.lanes(), *workers(self.parts.register.all()), *self.models()]
+            farm = [*self.jobs(), self.lanes(), self.scorings(), *workers(self.parts.register.all()), *self.models()]
             farm += hooks(self.parts.deliveries)
         except StoreUnavailable:
             farm = []
@@ -67,6 +67,13 @@ class FarmCollector(Collector):
         return gauge(
             "penstock_waiting_jobs", "Jobs that wait.", ["pool", "model", "version", "lane"],
             list(zip(labels, depths, strict=True)),
+        )  # fmt: skip
+
+    def scorings(self) -> Metric:
+        waiting, driven = self.parts.scorings.unfinished()
+        return gauge(
+            "penstock_scorings_unfinished", "Scorings that have not ended.", ["state"],
+            [(("queued",), waiting), (("driven",), driven)],
         )  # fmt: skip
 
     def models(self) -> list[Metric]:

@@ -21,6 +21,7 @@ from gateway.asking import JOB_ID, base_url, own_scoring
 from gateway.idempotency import asked_key
 from gateway.inputs import upload_key
 from gateway.parts import Parts
+from gateway.rendering import lacking
 from gateway.routes import Answer, Body, Parameter, Route
 from gateway.scoring_input import ScoringInputs, uploads
 from gateway.scoring_wish import ScoringWish, check_model, decode
@@ -41,6 +42,8 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 MAX_BYTES = 2**20
 #: Between two looks that are worth while, seconds: the first, and where it takes long.
 LOOK_S, LONG_LOOK_S = 1, 5
+#: States in which rows wait for somebody who runs them.
+WAITING = frozenset({ScoringStatus.QUEUED, ScoringStatus.VALIDATING, ScoringStatus.RUNNING})
 STATES = tuple(status.value for status in ScoringStatus)
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -176,7 +179,10 @@ class ScoringViews:
         return shown if "read" in g.scopes else msgspec.structs.replace(shown, output=None, errors=None, error=None)
 
     def shown(self, scoring: Scoring) -> ScoringObject:
-        return scoring_object(scoring, base=base_url(self.parts, request.environ))
+        spec, reason = scoring.spec, ""
+        if scoring.status in WAITING and not spec.dry_run:
+            reason = lacking(self.parts.register.serving(spec.pool, spec.model, spec.version))
+        return scoring_object(scoring, base=base_url(self.parts, request.environ), reason=reason)
 
 
 def pause_s(scoring: Scoring) -> int:

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from penstock import AsyncPenstock, InvalidInput, JobCanceled, JobFailure, NotReady, Penstock, StillRunning
 from penstock.cli import cli
-from penstock.cli.following import Lines, span
+from penstock.cli.following import Lines, span, told
 from penstock.scoring import Scoring, ScoringRows
 
 from tests.client.conftest import Clock
@@ -316,6 +316,11 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(desk: Desk, tmp_p
     assert "`penstock scorings attach scr_1` comes back to it" in told
     assert "Traceback" not in told
     assert [one.method for one in desk.seen if one.method != "GET"] == ["POST"]
+
+
+def test_scoring_that_nobody_runs_says_why() -> None:
+    assert told(Scoring("scr_1", "running", waiting_reason="no_worker")) == "waits: no worker"
+    assert told(Scoring("scr_1", "running")) == ""
 
 
 def test_lines_are_few(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,8 @@ class Model:
                 if not mark.exists():
                     mark.touch()
                     raise RuntimeError("the first time")
+            if verb == "need" and not pathlib.Path(rest).exists():
+                raise ValueError("it is not there")
             if verb == "count":  # notes each run, so that a test can see how often there was one
                 with open(rest, "a") as book:
                     book.write("x")

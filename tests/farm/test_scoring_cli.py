@@ -117,6 +117,19 @@ def test_cancel_ends_it_and_leaves_with_1(farm: Farm, command: Command, tmp_path
     assert "canceled" in told
 
 
+def test_failed_rows_run_again_and_take_their_places(command: Command, tmp_path: Path) -> None:
+    need = tmp_path / "needed"
+    verbs = [f"need {need}" if number in (3, 12) else f"row {number}" for number in range(20)]
+    write(tmp_path / "rows.jsonl", [{"do": verb} for verb in verbs])
+    first = json.loads(done(command("score", "trouble", "rows.jsonl", "-o", "out.jsonl", "--json"))[0])
+    assert (first["rows"]["failed"], len(rows(tmp_path / "out.jsonl"))) == (2, 18)
+    need.touch()
+    again = done(command("scorings", "retry-failed", first["id"], "-o", "out.jsonl", "--json"))[0]
+    shown = json.loads(again)
+    assert (shown["rows"], shown["round"], shown["errors"]) == ({"total": 20, "done": 20, "failed": 0}, 2, None)
+    assert [one["did"] for one in rows(tmp_path / "out.jsonl")] == verbs
+
+
 def test_too_many_failed_rows_fail_the_run(command: Command, tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", [{"do": "raise"} for _ in range(3)])
     _, told = done(command("score", "trouble", "rows.jsonl", "-o", "out.jsonl", "--max-failed-rows", "1"), 1)

@@ -204,6 +204,26 @@ def test_get_shows_progress_and_knows_what_is_new(gate: Gate) -> None:
     assert now.json["completed_at"] is None
 
 
+def test_scoring_without_a_worker_says_so(gate: Gate) -> None:
+    path = f"/v1/scorings/{start(gate)['id']}"
+    assert gate.client.get(path).json["waiting_reason"] == "no_worker"
+    gate.serve("narrow", "loading")
+    gate.parts.resolver.look()
+    assert gate.client.get(path).json["waiting_reason"] == "model_loading"
+    gate.serve("narrow")
+    gate.parts.resolver.look()
+    assert gate.client.get(path).json["waiting_reason"] is None
+
+
+def test_metrics_count_scorings_that_have_not_ended(gate: Gate) -> None:
+    for _ in range(3):
+        start(gate)
+    assert take(gate.parts.scorings) is not None
+    text = gate.client.get("/metrics").text
+    assert 'penstock_scorings_unfinished{state="queued"} 2.0' in text
+    assert 'penstock_scorings_unfinished{state="driven"} 1.0' in text
+
+
 def test_list_is_newest_first_by_pages_and_filters(gate: Gate) -> None:
     ids = [start(gate)["id"] for _ in range(3)]
     gate.client.post(f"/v1/scorings/{ids[1]}/cancel")

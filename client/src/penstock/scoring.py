@@ -71,6 +71,8 @@ class Scoring:
     status: str
     model: str = ""
     version: str = ""
+    #: Why none of its rows can run now: no_worker or model_loading.
+    waiting_reason: str | None = None
     rows: ScoringRows = ScoringRows()
     #: Rows a second over the last while.
     rate: float | None = None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -32,6 +32,27 @@ JSON = {"Content-Type": "application/json"}
 
 #: Told how far the scoring is, at each look.
 OnProgress = Callable[[Scoring], None]
+
+
+class ScoringOptions(TypedDict, total=False):
+    """What may be said about a scoring beside its model and input."""
+
+    version: str | None
+    format: str | None
+    output_format: str | None
+    mapping: Mapping[str, str | Iterable[str]] | None
+    custom_id: str | None
+    keep: Iterable[str]
+    parameters: Mapping[str, Any] | None
+    priority: Priority
+    max_failed_rows: int | None
+    shard_rows: int | None
+    result_ttl_s: int | None
+    metadata: Mapping[str, Any] | None
+    webhook: str | Mapping[str, Any] | None
+    dry_run: bool
+    idempotency_key: str | None
+    progress: Progress | None
 
 
 class Scorings:
@@ -176,7 +197,7 @@ class Scorings:
         output: str | Path,
         *,
         on_progress: OnProgress | None = None,
-        **options: Any,
+        **options: Unpack[ScoringOptions],
     ) -> Scoring:
         """Start, wait, and write the output to `output`; `options` are those of `create`.
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from penstock.aio.objects import AsyncObjects
@@ -23,6 +23,7 @@ from penstock.scorings import (
     LOOK_S,
     OUTAGE_S,
     OnProgress,
+    ScoringOptions,
     columns,
     ending,
     parsed,
@@ -182,7 +183,7 @@ class AsyncScorings:
         output: str | Path,
         *,
         on_progress: OnProgress | None = None,
-        **options: Any,
+        **options: Unpack[ScoringOptions],
     ) -> Scoring:
         """Start, wait, and write the output to `output`; `options` are those of `create`.
 

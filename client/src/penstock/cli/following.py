@@ -77,6 +77,8 @@ def follow(client: Penstock, scoring: Scoring) -> Scoring:
 def told(scoring: Scoring) -> str:
     """`12,000 of 100,000 rows, 5,210/s, 17 s left, 3 failed`, as far as it is known."""
     rows = scoring.rows
+    if scoring.waiting_reason and not rows.done:
+        return f"waits: {scoring.waiting_reason.replace('_', ' ')}"
     words = [f"{rows.done:,} of {rows.total:,} rows" if rows.total is not None else f"{rows.done:,} rows"]
     if scoring.rate:
         words.append(f"{scoring.rate:,.0f}/s" if scoring.rate >= 10 else f"{scoring.rate:.1f}/s")
