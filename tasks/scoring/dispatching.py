@@ -7,6 +7,7 @@ twice, or to a process that dies, does no harm: what nobody drives is asked for 
 import logging
 import threading
 import time
+import uuid
 from typing import Any
 
 import redis
@@ -33,7 +34,8 @@ class Dispatcher(Ticking):
     """Publishes a task for each scoring that nobody drives."""
 
     def __init__(self, app: Celery, scorings: Scorings, client: "redis.Redis", *, queue: str) -> None:
-        super().__init__("scorings", client)
+        # A lock of its own: asking twice does no harm, and waiting out the lock of one that died would.
+        super().__init__(f"scorings-{uuid.uuid4().hex}", client)
         self._scorings = scorings
         self._post = Post(app, queue=queue)
         self._next_s = 0.0

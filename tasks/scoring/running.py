@@ -30,7 +30,7 @@ TICK_S = 0.2
 #: Seconds between two looks at the jobs that are out, and between two at the workers.
 SWEEP_S, WORKERS_S = 3.0, 1.0
 #: Times that a shard as a whole may lose all the workers that run it before it is halved: kills come in bursts.
-LOSSES = 1
+LOSSES = 2
 #: Ends of a job that say nothing of its rows: it runs again.
 AWAY = frozenset({"canceled", "expired", "attempts_exhausted", *(cls.code for cls in Away.__subclasses__())})
 

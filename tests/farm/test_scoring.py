@@ -42,16 +42,16 @@ def test_table_is_scored_and_merged_in_its_order(farm: Farm, client: Penstock, t
 
 
 def test_scoring_outlives_every_kill_of_its_driver(farm: Farm, client: Penstock, tmp_path: Path) -> None:
-    uploaded = upload(farm, client, tmp_path, 40_000)
+    uploaded = upload(farm, client, tmp_path, 20_000)
     files = []
     for kills in (0, 2):
         made = client.scorings.create("echo", uploaded, format="parquet", shard_rows=512)
         for kill in range(kills):
-            farm.until(lambda: client.scorings.get(made).rows.done > kill * 8000, "the scoring goes on")  # noqa: B023
+            farm.until(lambda: client.scorings.get(made).rows.done > kill * 6000, "the scoring goes on")  # noqa: B023
             farm.kill("orchestrator")
             farm.start("orchestrator")
         done = client.scorings.wait(made, timeout_s=90)
-        assert (done.status, done.rows.done, done.rows.failed) == ("completed", 40_000, 0)
+        assert (done.status, done.rows.done, done.rows.failed) == ("completed", 20_000, 0)
         files.append(client.scorings.download(done, tmp_path / f"{kills}.parquet").read_bytes())
     assert files[0] == files[1]
 
