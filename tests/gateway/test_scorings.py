@@ -8,7 +8,8 @@ import pytest
 from gateway.scoring_input import by_bytes
 from gateway.views import scorings as scorings_view
 from storage import keys
-from storage.driven import Hold, take
+from storage.driven import SHARDS, Hold, take
+from storage.job import NewJob
 from storage.scoring import Scoring, ScoringStatus
 from tests.gateway.gate import Gate
 from tests.gateway.test_access import bearer
@@ -313,3 +314,20 @@ def test_key_that_may_only_submit_does_not_see_what_came_of_it(make: Callable[..
     drive(gate, output_key=f"acme/scorings/{id}/output.csv", output_bytes=3)
     assert gate.client.post(f"/v1/scorings/{id}/cancel", headers=submit).json["output"] is None
     assert gate.client.post(f"/v1/scorings/{id}/cancel", headers=both).json["output"] is not None
+
+
+def test_shard_of_a_scoring_is_no_job_to_its_tenant(gate: Gate) -> None:
+    id = start(gate)["id"]
+    hold = take(gate.parts.scorings)
+    assert hold is not None
+    hold.note(commands=[("HSET", SHARDS, 0, b"{}")])
+    shard = NewJob(
+        id=f"{id}-00000000", tenant="local", queue="cpu.narrow.1.low", message=b"{}", created_ms=1, start_by_ms=0,
+        result_ttl_s=60, scoring=id,
+    )  # fmt: skip
+    assert gate.parts.jobs.create(shard).verdict == "created"
+    path = f"/v1/jobs/{shard.id}"
+    for method, below in (("get", ""), ("get", "/result"), ("post", "/cancel"), ("post", "/retry"), ("delete", "")):
+        assert getattr(gate.client, method)(path + below).status_code == 404, (method, below)
+    assert gate.client.get("/v1/jobs").json["data"] == []
+    assert gate.parts.jobs.get(shard.id) is not None
