@@ -47,8 +47,8 @@ def halves(objects: Objects, places: Places, shard: Shard, number: int, max_item
         (table.slice(0, first), shard.start, middle), (table.slice(first), middle, shard.end),
     ):  # fmt: skip
         half = Shard(
-            number=number, start=start, end=end, rows=rows.num_rows, rows_key=places.rows_of(number), out=("",),
-            half=True, losses=shard.losses,
+            number=number, start=start, end=end, rows=rows.num_rows, rows_key=places.rows_of(number), half=True,
+            losses=shard.losses,
         )  # fmt: skip
         if own := [one for one in unread if start <= one.row < end]:
             put_failures(objects, places.unread_of(number), own)

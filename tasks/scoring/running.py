@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from errors import Away, PenstockError, TooManyFailed
+from errors import Away, ModelError, PenstockError, TooManyFailed
 from storage.job import Job, Status
 from storage.scoring import ScoringStatus
 from tasks.scoring import pacing
@@ -31,6 +31,8 @@ TICK_S = 0.2
 SWEEP_S, WORKERS_S = 3.0, 1.0
 #: Times that a shard as a whole may lose all the workers that run it before it is halved: kills come in bursts.
 LOSSES = 2
+#: So many rows were run alone, and each row so far has failed: then it is not the rows.
+HOPELESS = 64
 #: Ends of a job that say nothing of its rows: it runs again.
 AWAY = frozenset({"canceled", "expired", "attempts_exhausted", *(cls.code for cls in Away.__subclasses__())})
 
@@ -47,6 +49,8 @@ class Running:
         self._spec = ledger.scoring.spec
         self._places = Places(self._spec.tenant, self._spec.id)
         self._ahead: Ahead | None = None
+        #: Rows that failed alone since this go began.
+        self._alone = 0
         self._durations: deque[float] = deque(maxlen=32)
         self._probe_ms: float | None = None
         self._executors = 0
@@ -99,7 +103,13 @@ class Running:
     def _fill(self) -> bool:
         """Put the next shard out, where there is room for it; whether there was."""
         ledger = self._ledger
-        if ledger.exhausted or len(ledger.open) >= self._window() or len(ledger.shards) >= pacing.AHEAD:
+        if sum(1 for shard in ledger.open if shard.out) >= self._window():
+            return False
+        if waiting := [shard for shard in ledger.open if not shard.out]:
+            # The smallest first: few wait, however large the shard was that they are parts of.
+            self._put_half_out(min(waiting, key=lambda shard: (shard.rows, shard.number)))
+            return True
+        if ledger.exhausted or len(ledger.shards) >= pacing.AHEAD:
             return False
         if not ledger.shard_rows and not self._decide():
             return False
@@ -111,6 +121,11 @@ class Running:
         else:
             self._put_out(ready)
         return True
+
+    def _put_half_out(self, shard: Shard) -> None:
+        shard = msgspec.structs.replace(shard, out=("",))
+        self._ledger.replace([], [shard])
+        self._jobs.publish(shard, shard.out)
 
     def _store(self, cut: Cut) -> str:
         """Put a cut's rows into the store; the key. Where it is made anew after a crash, it has the same."""
@@ -225,18 +240,15 @@ class Running:
         lost = problem.code == "worker_lost" and not shard.half and shard.losses < LOSSES
         whole = lost or problem.code in AWAY
         if whole:
-            again = msgspec.structs.replace(
-                shard, number=self._ledger.number, out=("",), twin=False, losses=shard.losses + lost
-            )
-            new = [again]
+            again = msgspec.structs.replace(shard, number=self._ledger.number, twin=False, losses=shard.losses + lost)
+            new = [msgspec.structs.replace(again, out=())]
         elif shard.rows > 1:
             new = halves(self._parts.objects, self._places, shard, self._ledger.number, self._spec.max_items)
         else:
             self._poisonous(shard, job)
             return
+        # They go out as soon as there is room.
         self._ledger.replace([shard], new, ended=[job.id])
-        for one in new:
-            self._jobs.publish(one, one.out)
         if whole:
             self._jobs.forget([job.id])
         else:
@@ -250,6 +262,10 @@ class Running:
         done = msgspec.structs.replace(shard, done=True, out=(), failed=shard.unread + 1, failures_key=key)
         self._ledger.replace([], [done], ended=[job.id])
         self._forget(shard, [job.id])
+        self._alone += 1
+        if self._alone >= HOPELESS and self._ledger.done == self._ledger.failed:
+            problem = problem_of(job)
+            self._give_up(ModelError(f"no row could be run; the last failed alone as {problem.code}: {problem.detail}"))
 
     def _late(self, number: int, suffix: str, job: Job | None) -> None:
         """The job of a shard that is done otherwise: nobody waits for what it stored."""

@@ -19,7 +19,7 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Rows that could not be read, and the key of the file that has their failures.
     unread: int = 0
     unread_key: str = ""
-    #: Jobs that are out: "" the first, "b" its twin.
+    #: Jobs that are out: "" the first, "b" its twin. None, and not done: it waits for room in the window.
     out: tuple[str, ...] = ()
     #: There was a twin.
     twin: bool = False

@@ -111,6 +111,26 @@ def test_row_that_kills_every_worker_fails_alone(desk: Desk) -> None:
     assert desk.left_in_redis() == []
 
 
+def test_shard_in_parts_keeps_to_the_window(desk: Desk) -> None:
+    desk.table([[n + 1000, 66] for n in range(40)] + plain(3))
+    desk.create(shard_rows=20)
+    most: list[int] = []
+    desk.waits.insert(0, lambda: most.append(len(desk.outbox.messages)))
+    desk.drive()
+    assert max(most) <= 4
+    assert (desk.record().status, desk.record().failed, len(lines(desk))) == (ScoringStatus.COMPLETED, 40, 3)
+
+
+def test_model_that_runs_no_row_at_all_ends_it_soon(desk: Desk) -> None:
+    desk.table([[n + 1000, 66] for n in range(4000)])
+    desk.create(shard_rows=1000)
+    desk.drive()
+    one = desk.record()
+    assert (one.status, one.failed) == (ScoringStatus.FAILED, 64)
+    assert "no row could be run; the last failed alone as worker_lost" in json.loads(one.error)["detail"]
+    assert len(desk.executors.ran) < 200
+
+
 def test_too_many_failed_rows_end_it_and_what_is_done_is_merged(desk: Desk) -> None:
     desk.table([[n + 1000, 13 if n < 8 else 1] for n in range(80)])
     desk.create(max_failed_rows=3, shard_rows=4)
