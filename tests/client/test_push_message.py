@@ -10,6 +10,7 @@ import polars
 import pyarrow
 import pytest
 from penstock import InvalidInput, Pusher, UnexpectedAnswer
+from penstock.push_link import parameters
 from penstock.push_message import Address, Envelope, Shard, new_id, options, rows_of, shards, signing_key_of
 from penstock.push_results import end
 from penstock.push_rows import divided
@@ -115,6 +116,15 @@ def test_outputs_that_are_not_one_a_row_are_told() -> None:
     assert divided({"y": [1, 2]}, 2) == [{"y": 1}, {"y": 2}]
     with pytest.raises(UnexpectedAnswer, match="'y' has not one value"):
         divided({"y": [1, 2, 3]}, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "vhost"), [("", "/"), ("/", "/"), ("//", "/"), ("/%2F", "/"), ("/penstock", "penstock"), ("/a%2Fb", "a/b")]
+)
+def test_brokers_address_names_the_vhost_as_the_farms_settings_do(path: str, vhost: str) -> None:
+    import pika
+
+    assert parameters(pika, f"amqp://user:secret@rabbit:5672{path}").virtual_host == vhost
 
 
 def test_pushing_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import suppress
 from itertools import takewhile
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from penstock.errors import AccessError, BrokerUnavailable, NotFound, PenstockError, QueueFull, UnknownModel
 from penstock.push_message import EXCHANGE, Outgoing
@@ -301,6 +302,8 @@ def parameters(pika: Any, url: str) -> Any:
     if not url.startswith(("amqp://", "amqps://")):
         raise ValueError(f"the broker's address is {url!r}; pushing takes a RabbitMQ: amqp://user:password@host/vhost")
     found = pika.URLParameters(url)
+    # `//` is the vhost `/` in the farm's own settings; pika takes it for one without a name.
+    found.virtual_host = unquote(urlsplit(url).path[1:]) or "/"
     found.socket_timeout = found.stack_timeout = CONNECT_S
     found.blocked_connection_timeout = None
     found.client_properties = {"product": "penstock push"}
