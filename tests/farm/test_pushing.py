@@ -140,6 +140,29 @@ def test_run_that_is_pushed_again_under_its_name_runs_once(pusher: Pusher, tmp_p
     assert len(book.read_text()) == 10
 
 
+def test_run_whose_pusher_died_is_taken_over_by_another(
+    farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.push_rows.AGAIN_S", 0.5)
+    address, book = urls(farm)["broker"], tmp_path / "book"
+    rows = [{"do": f"count {book}"}] * 40
+
+    def dies(progress: Progress) -> None:
+        if progress.pushed == len(rows):
+            raise InterruptedError
+
+    farm.stop("worker-cpu")
+    run = f"over-{tmp_path.name}"
+    with Pusher(address, tenant="acme") as first, pytest.raises(InterruptedError):
+        list(first.rows("trouble", rows, version="1", shard_rows=4, run=run, progress=dies))
+    with Pusher(address, tenant="acme") as second:
+        found = second.rows("trouble", rows, version="1", shard_rows=4, run=run)
+        # What the first one pushed runs first, and its answers are for a queue that is gone.
+        farm.start("worker-cpu")
+        assert [row.outputs for row in found] == [{"did": one["do"]} for one in rows]
+    assert len(book.read_text()) == len(rows)
+
+
 def test_jobs_are_pushed_under_ids_of_ones_own_and_read_later(farm: Farm, pusher: Pusher, tmp_path: Path) -> None:
     own = f"mine-{tmp_path.name}"
     assert pusher.submit("echo", {"x": [1.0] * 16}, version="1", job_id=own, metadata={"order": "A-17"}) == own

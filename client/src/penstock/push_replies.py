@@ -29,6 +29,9 @@ class Replies:
     Raises AccessError or BrokerUnavailable where no queue can be had.
     """
 
+    #: A job that another pusher has pushed before answers that one, while it has not ended.
+    misses = True
+
     def __init__(self, url: str, *, patience_s: float) -> None:
         self._pika = library("pika")
         self._parameters = parameters(self._pika, url)

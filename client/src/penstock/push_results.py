@@ -33,6 +33,9 @@ class End:
 class Ends(Protocol):
     """Where the ends of jobs are heard of: their records, or answers in a queue. For one thread."""
 
+    #: Whether an end can be missed for good.
+    misses: bool
+
     def expect(self, ids: Iterable[str]) -> None:
         """`take` is to tell of these."""
 
@@ -44,6 +47,8 @@ class Ends(Protocol):
 
 class Records:
     """The ends of the jobs expected. For one thread."""
+
+    misses = False
 
     def __init__(self, url: str, *, patience_s: float) -> None:
         redis = library("redis")

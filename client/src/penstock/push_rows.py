@@ -1,5 +1,6 @@
 """A table's rows through the queue: shards out, results in, both in the rows' order and never far ahead."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from penstock.push_results import End, Ends
 TURN = 16
 #: Seconds to wait for a result where nothing can be pushed meanwhile.
 WAIT_S = 0.2
+
+#: Where answers can be missed: without any for so long, what is awaited is pushed once more, for jobs that have ended
+#: are answered again; and after twice that, and so on.
+AGAIN_S = 30.0
 
 #: Fetches outputs that are too large for the record.
 Fetch = Callable[[str], Mapping[str, Any]]
@@ -81,6 +86,7 @@ class Run:
         self._open: deque[Place] = deque()
         self._awaited: dict[str, tuple[Place, Shard]] = {}
         self._progress = Progress()
+        self._heard_s, self._again_s = time.monotonic(), AGAIN_S
 
     def __iter__(self) -> Iterator[PushedRow]:
         more = True
@@ -89,8 +95,10 @@ class Run:
             for refusal in self._link.refused().values():
                 raise refusal
             wait_s = 0.0 if more and len(self._open) < self._ahead else WAIT_S
-            for end in self._ends.take(wait_s):
+            ends = self._ends.take(wait_s)
+            for end in ends:
                 self._settle(end)
+            self._ask_again(heard=bool(ends))
             while self._open and not self._open[0].missing:
                 yield from self._open.popleft().ready()
 
@@ -111,7 +119,20 @@ class Run:
         self._ends.expect([shard.id])
         self._link.put(self._envelope.shard(shard))
 
+    def _ask_again(self, *, heard: bool) -> None:
+        """Push what is awaited longest once more, after a silence: a message that comes twice is run once."""
+        now = time.monotonic()
+        if heard or not self._awaited:
+            self._heard_s, self._again_s = now, AGAIN_S
+        elif self._ends.misses and now - self._heard_s > self._again_s:
+            self._heard_s, self._again_s = now, self._again_s * 2
+            for _, shard in list(islice(self._awaited.values(), TURN)):
+                self._link.put(self._envelope.shard(shard))
+
     def _settle(self, end: End) -> None:
+        if end.id not in self._awaited:
+            # Answered twice.
+            return
         place, shard = self._awaited.pop(end.id)
         if end.error is not None and len(shard.rows) > 1 and not isinstance(end.error, JobCanceled | JobExpired):
             for single in shard.singles():
