@@ -11,11 +11,10 @@ from errors import Fault, InvalidInput
 from gateway.json_bodies import escaped, read_whole
 from gateway.submission import LONGEST_S, Word, side_complaint
 from models.manifest import Manifest
+from storage.inputs import MAX_PARTS
 from storage.webhooks import SCORING_EVENTS
 from tasks.message import Lane
 
-#: Objects that a request may name, and that a glob may stand for.
-MOST_OBJECTS = 10_000
 #: Columns that may be passed through.
 MOST_KEPT = 1_000
 #: Rows that a shard may be asked to have.
@@ -32,7 +31,7 @@ class Uploaded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Uploads that hold the rows: one, or several whose rows count in their order."""
 
     object: ObjectName | None = None
-    objects: Annotated[tuple[ObjectName, ...], Meta(min_length=1, max_length=MOST_OBJECTS)] | None = None
+    objects: Annotated[tuple[ObjectName, ...], Meta(min_length=1, max_length=MAX_PARTS)] | None = None
 
 
 class ScoringWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -196,8 +196,9 @@ def routes(parts: Parts) -> list[Route]:
     refused = ("malformed_body", "payload_too_large", "objects_unavailable")
     form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
     body = Body(content={**_BYTES, "multipart/form-data": form}, max_bytes=parts.settings.max_object_bytes)
+    written = {kind.partition(";")[0]: {"type": "string", "format": "binary"} for kind in KINDS.values()}
     sent = {
-        200: Answer(description="The bytes", content=_BYTES),
+        200: Answer(description="The bytes", content=_BYTES | written),
         303: Answer(description="The bytes are elsewhere", headers={"Location": "where, for a while"}),
     }
     return [

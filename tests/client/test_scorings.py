@@ -80,7 +80,7 @@ def test_file_is_uploaded_and_scored_in_the_format_of_its_name(desk: Desk, clien
 
 
 def test_folder_pattern_and_list_are_several_objects_in_order(desk: Desk, client: Penstock, tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.jsonl", "notes.txt"):
+    for name in ("b.jsonl", "a.jsonl", "notes.txt", ".hidden"):
         (tmp_path / name).write_text(name)
     for given in (tmp_path, str(tmp_path / "*.jsonl"), [tmp_path / "a.jsonl", str(tmp_path / "b.jsonl")]):
         desk.seen.clear()
@@ -90,6 +90,13 @@ def test_folder_pattern_and_list_are_several_objects_in_order(desk: Desk, client
         assert [one.body for one in desk.seen[:2]] == [b"a.jsonl", b"b.jsonl"]
         asked = desk.seen[2].json()
         assert (asked["input"], asked["format"]) == ({"objects": ["obj_1", "obj_2"]}, "jsonl")
+
+
+def test_compressed_file_is_of_the_format_within(desk: Desk, client: Penstock, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv.gz").write_bytes(b"...")
+    desk.say(STORED, 201).say(scoring(), 202)
+    client.scorings.create("mlp", tmp_path)
+    assert desk.seen[1].json()["format"] == "csv"
 
 
 def test_what_lies_elsewhere_is_not_uploaded(desk: Desk, client: Penstock) -> None:

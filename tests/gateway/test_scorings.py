@@ -1,11 +1,12 @@
 """Scorings over HTTP: what is refused at once, what stands once one is accepted, and what is served of it."""
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gateway.scoring_input import by_bytes
+from gateway.scoring_input import by_bytes, by_name
 from gateway.views import scorings as scorings_view
 from storage import keys
 from storage.driven import SHARDS, Hold, take
@@ -94,11 +95,20 @@ def test_several_uploads_count_in_their_order(gate: Gate) -> None:
     ("head", "format"),
     [
         (b"PAR1\x15\x04", "parquet"), (b' \n{"x": 1}\n', "jsonl"), (b"\xef\xbb\xbfx,y\n1,2\n", "csv"), (b"x\n", "csv"),
-        (b"", None), (b"\x1f\x8b\x08\x00", None), (b"<html>", None), (b"[1, 2]", None), (b"  \n ", None),
+        (gzip.compress(b"x,y\n1,2\n" * 99), "csv"), (gzip.compress(b'{"x": 1}\n')[:20], "jsonl"), (b"", None),
+        (b"\x1f\x8b\x08\x00", None), (b"\x1f\x8bxx", None), (b"<html>", None), (b"[1, 2]", None), (b"  \n ", None),
     ],
 )  # fmt: skip
 def test_first_bytes_tell_the_format(head: bytes, format: str | None) -> None:
     assert by_bytes(head) == format
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("s3://lake/a.CSV", "csv"), ("b.ndjson.gz", "jsonl"), ("c.pq", "parquet"), ("d.jsonl.zst", "jsonl"), ("e", None)],
+)
+def test_names_tell_the_format_of_what_is_compressed_too(name: str, format: str | None) -> None:
+    assert by_name(name) == format
 
 
 def test_same_key_and_body_are_the_same_scoring(gate: Gate) -> None:

@@ -15,7 +15,7 @@ from penstock.objects import Objects
 from penstock.retry import seconds
 from penstock.scoring import RowError, Scoring, ScoringFile
 from penstock.submission import Priority, to_json
-from penstock.tables import FORMATS, rows_of
+from penstock.tables import format_of, rows_of
 from penstock.uploading import Progress
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Scorings:
         The output's format is that of the file's ending where none is said. Raises the failure of a scoring that
         failed or was canceled; rows that failed are counted in what is returned.
         """
-        options.setdefault("output_format", ending(output))
+        options.setdefault("output_format", format_of(output))
         done = self.wait(self.create(model, input, **options), on_progress)
         done.raise_for_failure()
         if not done.dry_run:
@@ -214,11 +214,6 @@ class Scorings:
 
 def columns(mapping: Mapping[str, str | Iterable[str]]) -> dict[str, Any]:
     return {name: given if isinstance(given, str) else [*given] for name, given in mapping.items()}
-
-
-def ending(path: str | Path) -> str | None:
-    """The format that a file's name tells."""
-    return FORMATS.get(Path(path).suffix.lower())
 
 
 def there(scoring: Scoring, file: ScoringFile | None, what: str) -> ScoringFile:

@@ -15,6 +15,8 @@ from penstock.objects import StoredObject
 FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
+#: Endings of what is compressed, which stand behind those; Parquet is so inside.
+COMPRESSED = (".gz", ".zst")
 #: How the ids of uploads begin.
 OBJECT = "obj_"
 
@@ -53,7 +55,7 @@ def files(path: str | Path) -> list[Path]:
     """The files that a path means, by name: itself, those of a folder, or those that a pattern finds."""
     found = Path(path)
     if found.is_dir():
-        inside = sorted(one for one in found.iterdir() if one.suffix.lower() in FORMATS)
+        inside = sorted(one for one in found.iterdir() if format_of(one))
         if not inside:
             raise invalid(f"folder {path} holds no file that ends in {', '.join(FORMATS)}")
         return inside
@@ -65,6 +67,14 @@ def files(path: str | Path) -> list[Path]:
     if not found.is_file():
         raise invalid(f"there is no file {path}")
     return [found]
+
+
+def format_of(path: str | Path) -> str | None:
+    """The format that a file's name tells."""
+    name = Path(path).name.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return FORMATS.get(Path(name).suffix)
 
 
 def from_files(paths: Sequence[Path]) -> Rows:
@@ -84,7 +94,7 @@ def from_many(table: Sequence[str | Path | StoredObject]) -> Rows:
 
 
 def one_format(paths: Sequence[Path]) -> str | None:
-    found = {FORMATS.get(path.suffix.lower()) for path in paths}
+    found = {format_of(path) for path in paths}
     if len(found) > 1:
         names = ", ".join(sorted({path.name for path in paths})[:4])
         raise invalid(f"the files of one scoring have one format, and these have several: {names}")

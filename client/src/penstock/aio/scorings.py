@@ -25,13 +25,12 @@ from penstock.scorings import (
     OnProgress,
     ScoringOptions,
     columns,
-    ending,
     parsed,
     path,
     there,
 )
 from penstock.submission import Priority, to_json
-from penstock.tables import rows_of
+from penstock.tables import format_of, rows_of
 from penstock.uploading import Progress
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ class AsyncScorings:
         The output's format is that of the file's ending where none is said. Raises the failure of a scoring that
         failed or was canceled; rows that failed are counted in what is returned.
         """
-        options.setdefault("output_format", ending(output))
+        options.setdefault("output_format", format_of(output))
         done = await self.wait(await self.create(model, input, **options), on_progress)
         done.raise_for_failure()
         if not done.dry_run:

@@ -14,7 +14,7 @@ from penstock.cli.session import complete_models, connect, json_option
 from penstock.cli.values import assignments, pairs, split
 from penstock.client import Penstock
 from penstock.scoring import Scoring
-from penstock.tables import FORMATS, OBJECT, files
+from penstock.tables import OBJECT, files, format_of
 
 FORMAT = click.Choice(["jsonl", "csv", "parquet"])
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -101,7 +101,7 @@ def score(
     if output is None and not (no_wait or dry_run):
         raise click.UsageError("say where the output goes: -o out.parquet, or --no-wait to fetch it later")
     if options["output_format"] is None and output is not None:
-        options["output_format"] = FORMATS.get(output.suffix.lower())
+        options["output_format"] = format_of(output)
     wanted = {name: value for name, value in options.items() if value not in (None, {}, [])}
     with connect() as client:
         begun = start(client, model, rows, dry_run=dry_run, **wanted)
