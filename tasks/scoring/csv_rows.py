@@ -41,8 +41,19 @@ def header(source: Source, part: Part, records: Records) -> list[str]:
     return found
 
 
-def total(source: Source) -> int:
+def total(plan: Plan, source: Source) -> int:
+    """Not known before all is read; raises InvalidInput where a part has other columns than the first."""
+    for part in source.parts:
+        agreed(plan, source, part, header(source, part, Records(blocks(source.text(part)))))
     return -1
+
+
+def agreed(plan: Plan, source: Source, part: Part, found: list[str]) -> list[str]:
+    if missing := [name for name in plan.columns if name not in found]:
+        raise InvalidInput(
+            f"{source.name(part)} has no column {missing[0]!r}, which {source.name(source.parts[0])} has"
+        )
+    return found
 
 
 def chunks(plan: Plan, source: Source, at: At) -> Iterator[Chunk]:
@@ -51,10 +62,7 @@ def chunks(plan: Plan, source: Source, at: At) -> Iterator[Chunk]:
     cells = Cells(plan)
     for part in source.parts:
         records = Records(blocks(source.text(part)))
-        found = header(source, part, records)
-        if missing := [name for name in plan.columns if name not in found]:
-            first = source.name(source.parts[0])
-            raise InvalidInput(f"{source.name(part)} has no column {missing[0]!r}, which {first} has")
+        found = agreed(plan, source, part, header(source, part, records))
         while not records.ended:
             chunk = at_once(cells, records, found, start, at) or singly(
                 cells, records, found, start, source.place(part)

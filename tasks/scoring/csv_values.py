@@ -16,7 +16,7 @@ class Cells:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        #: Column -> what it is for the model, where it is numbers.
+        #: Input -> what its columns are, where they are numbers.
         self.numbers: dict[str, pa.DataType] = {}
         texts = []
         for tensor in plan.inputs:
@@ -24,19 +24,29 @@ class Cells:
             if not isinstance(source, tuple) and len(tensor.shape) > 1:
                 texts.append(tensor.name)
             elif tensor.datatype != "BYTES":
-                self.numbers |= dict.fromkeys(source if isinstance(source, tuple) else (source,), number(tensor))
+                self.numbers[tensor.name] = number(tensor)
         #: Inputs whose cells are lists.
         self.texts = frozenset(texts)
-        passed = {*plan.keep, plan.custom_id}
-        #: As what a column is read: one that is passed through, as it is written.
-        self.types = {
-            name: pa.string() if name in passed else self.numbers.get(name, pa.string()) for name in plan.columns
-        }
+        #: As what a column is read: as it is written where it is passed through, or is two things.
+        self.types = {name: self._type(name) for name in plan.columns}
+
+    def _type(self, column: str) -> pa.DataType:
+        kinds = {self.numbers.get(name, pa.string()) for name in self.plan.sources if column in self._columns(name)}
+        passed = column in self.plan.keep or column == self.plan.custom_id
+        return pa.string() if passed or len(kinds) != 1 else kinds.pop()
+
+    def _columns(self, name: str) -> tuple[str, ...]:
+        source = self.plan.sources[name]
+        return source if isinstance(source, tuple) else (source,)
 
     def inputs(self, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
         """The model's inputs; raises ArrowInvalid where a cell is no number."""
-        numbers = {name: converted(columns[name], kind) for name, kind in self.numbers.items()}
-        return stacking.inputs(self.plan, {**columns, **numbers})
+        inputs = {}
+        for name, source in self.plan.sources.items():
+            kind = self.numbers.get(name, pa.string())
+            cells = [converted(columns[column], kind) for column in self._columns(name)]
+            inputs[name] = stacking.stacked(cells) if isinstance(source, tuple) else cells[0]
+        return inputs
 
     def custom_ids(self, columns: Mapping[str, pa.Array]) -> pa.Array | None:
         return nulled(columns[self.plan.custom_id]) if self.plan.custom_id else None
@@ -44,9 +54,10 @@ class Cells:
     def complaints(self, columns: Mapping[str, pa.Array]) -> Iterator[tuple[int, str]]:
         """Positions of rows with a cell that is no number, and why."""
         for name, kind in self.numbers.items():
-            for position in bad(columns[name], kind):
-                text = columns[name][position].as_py()
-                yield position, f"column {name!r} holds {text[:80]!r}, which is no {kind}"
+            for column in self._columns(name):
+                for position in bad(columns[column], kind):
+                    text = columns[column][position].as_py()
+                    yield position, f"column {column!r} holds {text[:80]!r}, which is no {kind}"
 
 
 def number(tensor: Tensor) -> pa.DataType:

@@ -12,8 +12,8 @@ from tasks.scoring.sources import Source
 class Format(NamedTuple):
     #: The columns of the first part.
     names: Callable[[Source], list[str]]
-    #: All rows, or -1 where only reading tells.
-    total: Callable[[Source], int]
+    #: All rows, or -1 where only reading tells; refuses parts that differ.
+    total: Callable[[Plan, Source], int]
     chunks: Callable[[Plan, Source, At], Iterator[Chunk]]
 
 

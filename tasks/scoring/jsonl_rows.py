@@ -57,7 +57,8 @@ def lines(source: Source) -> Iterator[tuple[int, bytes]]:
                     yield number, line
 
 
-def total(source: Source) -> int:
+def total(plan: Plan, source: Source) -> int:
+    """Not known before all is read."""
     return -1
 
 

@@ -28,7 +28,7 @@ def look(spec: Spec, source: Source) -> int:
     form = FORMATS[spec.format]
     check_content(spec, source)
     made = plan(spec, form.names(source))
-    total = form.total(source)
+    total = form.total(made, source)
     seen, bad = first_rows(made, form, source)
     if not seen:
         raise InvalidInput("the input has no rows")

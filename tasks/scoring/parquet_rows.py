@@ -14,22 +14,42 @@ from tasks.scoring.plan import Plan
 from tasks.scoring.sources import Ranged, Source, broken_as
 from tasks.scoring.stacking import inputs
 
-#: Bytes of decoded rows at once, and the most rows.
+#: Bytes of rows at once, as the file counts them, and the most rows: a value that comes up again counts once there.
 CHUNK_BYTES = 4 * 2**20
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 4096
 #: Bytes that are read ahead, over all columns together; of one column no fewer than LEAST_AHEAD.
 AHEAD_BYTES = 8 * 2**20
 LEAST_AHEAD, MOST_AHEAD = 64 * 1024, 2**20
-#: Largest footer and smallest file: `PAR1` stands at both ends (parquet-format, "File Format").
+#: What stands at both ends (parquet-format, "File Format").
 MAGIC = b"PAR1"
 
 
 def names(source: Source) -> list[str]:
-    return list(opened(source, source.parts[0]).schema_arrow.names)
+    found = list(opened(source, source.parts[0]).schema_arrow.names)
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise InvalidInput(f"{source.name(source.parts[0])} has the column {twice[0]!r} twice")
+    return found
 
 
-def total(source: Source) -> int:
-    return sum(opened(source, part).metadata.num_rows for part in source.parts)
+def total(plan: Plan, source: Source) -> int:
+    """All rows; raises InvalidInput where a part is no Parquet, or has other columns than the first."""
+    rows, first = 0, None
+    for part in source.parts:
+        file = opened(source, part)
+        first = agreed(plan, source, part, file.schema_arrow, first)
+        rows += file.metadata.num_rows
+    return rows
+
+
+def agreed(plan: Plan, source: Source, part: Part, schema: pa.Schema, first: pa.Schema | None) -> pa.Schema:
+    """The schema of the first part; raises InvalidInput where this part's differs in what is read."""
+    where, origin = source.name(part), source.name(source.parts[0])
+    for name in plan.columns:
+        if len(schema.get_all_field_indices(name)) != 1:
+            raise InvalidInput(f"{where} has no column {name!r}, which {origin} has")
+        if first is not None and (now := kind(schema.field(name))) != (was := kind(first.field(name))):
+            raise InvalidInput(f"{where} has {now} in column {name!r} where {origin} has {was}: write all parts alike")
+    return schema if first is None else first
 
 
 def opened(source: Source, part: Part, columns: int = 1) -> Any:
@@ -43,13 +63,10 @@ def opened(source: Source, part: Part, columns: int = 1) -> Any:
 
 def chunks(plan: Plan, source: Source, at: At) -> Iterator[Chunk]:
     """The rows of all parts; raises InvalidInput where a file is broken, or has other columns than the first."""
-    start, schema = 0, None
+    start, first = 0, None
     for part in source.parts:
         file = opened(source, part, len(plan.columns))
-        if missing := [name for name in plan.columns if name not in file.schema_arrow.names]:
-            raise InvalidInput(
-                f"{source.name(part)} has no column {missing[0]!r}, which {source.name(source.parts[0])} has"
-            )
+        first = agreed(plan, source, part, file.schema_arrow, first)
         with broken_as(f"{source.name(part)} cannot be read as Parquet"):
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
@@ -58,13 +75,8 @@ def chunks(plan: Plan, source: Source, at: At) -> Iterator[Chunk]:
                     yield Chunk(start - rows, start, None, [])
                     continue
                 for batch in batches(file, group, plan):
-                    chunk = made(plan, source, part, batch, start, at)
-                    if chunk.rows is not None:
-                        if schema is not None and chunk.rows.schema != schema:
-                            raise InvalidInput(differing(source, part, schema, chunk.rows.schema))
-                        schema = chunk.rows.schema
-                    start = chunk.end
-                    yield chunk
+                    yield made(plan, source, part, batch, start, at)
+                    start += len(batch)
 
 
 def batches(file: Any, group: int, plan: Plan) -> Iterator[pa.RecordBatch]:
@@ -95,11 +107,7 @@ def plain(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if types.is_dictionary(array.type) else array
 
 
-def differing(source: Source, part: Part, first: pa.Schema, other: pa.Schema) -> str:
-    name, was, now = next(
-        (a.name, a.type, b.type) for a, b in zip(first, other, strict=True) if a.type != b.type or a.name != b.name
-    )
-    return (
-        f"{source.name(part)} has {now} in column {name.partition(':')[2] or name!r} where "
-        f"{source.name(source.parts[0])} has {was}: write all parts with the same types"
-    )
+def kind(field: pa.Field) -> pa.DataType:
+    """The type that `plain` gives."""
+    found = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
+    return found.value_type if types.is_dictionary(found) else found

@@ -1,18 +1,21 @@
 """Inputs of every format become the same shards."""
 
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import InputChanged, InvalidInput, NotFound
 from models import columns
+from models.manifest import Tensor
 from tasks.scoring.cutting import Cut, count, cuts, look, put_rows
 from tests.scoring.tables import FLOATS, TEXT, WRITERS, delimited, folder, jsonl, parquet, scoring
 
@@ -185,14 +188,54 @@ def test_more_bad_rows_than_good_ones_are_refused_with_the_first(format: str, tm
     assert look(spec, source) in (-1, 4)
 
 
-def test_parts_with_other_types_or_columns_are_refused(tmp_path: Path) -> None:
+def test_parts_with_other_types_or_columns_are_refused_before_a_row_is_read(tmp_path: Path) -> None:
     one, two = parquet([{"x": [1.0, 1.0, 1.0]}]), parquet([{"x": [1, 1, 1]}])
     with pytest.raises(InvalidInput, match="has list<element: int64> in column 'x' where 0 has list"):
-        list(cuts(*scoring(folder(tmp_path), [one, two], "parquet"), shard_rows=5))
+        look(*scoring(folder(tmp_path), [one, two], "parquet"))
     for format in ("csv", "parquet"):
         files = [WRITERS[format]([{name: [1.0, 2.0, 3.0]}]) for name in "xy"]
+        spec, source = scoring(folder(tmp_path), files, format)
         with pytest.raises(InvalidInput, match="1 has no column 'x', which 0 has"):
-            list(cuts(*scoring(folder(tmp_path), files, format), shard_rows=5))
+            look(spec, source)
+        with pytest.raises(InvalidInput, match="1 has no column 'x', which 0 has"):
+            list(cuts(spec, source, shard_rows=5))
+
+
+def test_parquet_columns_of_odd_names_and_types_are_read(tmp_path: Path) -> None:
+    data = pa.table(
+        {
+            "a.b": pa.array(["x", "y", "x"]).dictionary_encode(),
+            "a": pa.array([{"b": "z"}] * 3),
+            "x": pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(9, dtype="f4").reshape(3, 3)),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(data, sink)
+    spec, source = scoring(
+        folder(tmp_path), [sink.getvalue()], "parquet", inputs=(FLOATS, TEXT), mapping={"text": "a.b"}, keep=("*",)
+    )
+    assert look(spec, source) == 3
+    (cut,) = cuts(spec, source, shard_rows=5)
+    assert values(cut, FLOATS, TEXT) == {"x": np.arange(9).reshape(3, 3).tolist(), "text": ["x", "y", "x"]}
+    assert cut.rows is not None
+    assert cut.rows.column("keep:a").to_pylist() == [{"b": "z"}] * 3
+
+
+def test_one_column_of_csv_may_be_two_inputs_and_the_id(tmp_path: Path) -> None:
+    whole, part = Tensor("whole", "INT64", (-1,)), Tensor("part", "FP32", (-1, 2))
+    for data in (b"n,m\n007,2\n3,4\n", b'n,m\n"007",2\n"3",4\n'):
+        spec, source = scoring(
+            folder(tmp_path),
+            [data],
+            "csv",
+            inputs=(whole, part),
+            mapping={"whole": "n", "part": ("n", "m")},
+            custom_id="n",
+        )
+        (cut,) = cuts(spec, source, shard_rows=5)
+        assert values(cut, whole, part) == {"whole": [7, 3], "part": [[7, 2], [3, 4]]}
+        assert cut.rows is not None
+        assert cut.rows.column("custom_id").to_pylist() == ["007", "3"]
 
 
 def test_compressed_text_is_unpacked(tmp_path: Path) -> None:
