@@ -233,6 +233,14 @@ class Batcher(Generic[E_]):
             choice, _ = take(upper, now_s=self._clock_s(), limits=self._limits, turn=self._turn + 1)
             return self._pop(choice) if choice else []
 
+    def another(self) -> list[E_]:
+        """A shard to follow one that is nearly done; empty where something else has its turn, or an idle executor."""
+        with self._changed:
+            if self._closed or self._alone or self._idle:
+                return []
+            choice, _ = self._choose()
+            return self._pop(choice) if choice and isinstance(choice.likeness, Alone) else []
+
     def bound(self, max_weight: int | None) -> None:
         """Let no batch weigh more, besides what the manifest allows; None: nothing more than that."""
         with self._changed:

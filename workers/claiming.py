@@ -43,14 +43,13 @@ class Claimer:
         self._hands.settle(delivery for delivery in fresh if delivery.claim is None)
         return [work for work in batch if work.wanted]
 
-    def standing(self, job: Delivery) -> Standing:
-        """Whether a job that we run still is ours; taken for granted while the store is away."""
+    def standing(self, held: Sequence[tuple[str, int]]) -> list[Standing]:
+        """Whether jobs that we run, by id and token, still are ours; taken for granted while the store is away."""
         try:
-            (standing,) = self._jobs.standing([(job.id, job.claim.token if job.claim else 0)])
+            return self._jobs.standing(held)
         except StoreUnavailable:
             # The commit looks again, and waits for the store.
-            return Standing.OURS
-        return standing
+            return [Standing.OURS] * len(held)
 
     def _made(self, deliveries: Sequence[Delivery], claims: Sequence[Claim]) -> list[Claim]:
         """Claims with those in place that found no record: it was lost, or the job was pushed straight to the queue.

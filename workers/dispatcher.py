@@ -24,7 +24,7 @@ from workers.executor import Executor, ExecutorDied, ExecutorHung, ExecutorOvers
 from workers.hands import Hands
 from workers.lane import Delivery
 from workers.pace import Pace
-from workers.slicing import Ended, Slicing
+from workers.slicing import Slicing
 from workers.stepping import StepEntry, Work, jobs_of, refuse_steps
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Dispatcher:
                 run = self._prepare(batch)
             if run is not None:
                 first = run.batch[0]
-                alive = self._attempt_shard(run, first) if is_shard(first) else self._attempt(run)
+                alive = self._attempt_shards(first) if is_shard(first) else self._attempt(run)
 
     def _prepare(self, batch: list[Work]) -> Run | None:
         """Claim a batch; None where nothing of it is to be run."""
@@ -136,58 +136,84 @@ class Dispatcher:
             self._again_alone([*apart])
         return [work for work in mine if work not in apart]
 
-    def _attempt_shard(self, run: Run, job: Delivery) -> bool:
-        """Run a shard and commit it; False when the executor is gone, or is of no use any more."""
-        slicing = Slicing(
-            self._executor, self._claimer, self._shared.recorder,
-            sliced=self._shared.sliced, urgent=self._let_past, stopping=self._shared.stopping.is_set,
-        )  # fmt: skip
+    # -- shards -------------------------------------------------------------------------------------------------
+
+    def _attempt_shards(self, first: Delivery) -> bool:
+        """Run a shard, and those that follow it, and commit them; False when the executor is gone, or of no use."""
+        slicing = Slicing(self._executor, self._claimer, self._shared.recorder, self)
         self._slicing = True
         try:
-            run.begin()
-            ended = slicing.run(job, timeout_s=run.timeout_s)
-        except ExecutorHung:
-            self._lost("hung", "executor killed: slice past its timeout", f"no answer in {run.timeout_s:g} s", run)
-            self._suspect_shard(run, failed(TimedOut(f"the model did not answer within {run.timeout_s:g} s")))
+            why = slicing.run(first)
+        except ExecutorHung as error:
+            self._lose_shards(slicing, "hung", error, failed(TimedOut(f"the model hung: {error}")))
             return False
         except ExecutorDied as error:
-            self._lost(cause_of(error), "executor died", str(error), run)
-            self._suspect_shard(run, failed(verdict_on(error)))
+            self._lose_shards(slicing, cause_of(error), error, failed(verdict_on(error)))
             return False
         # As in `_attempt`.
         except Exception:
-            log.exception("shard could not be handled", extra=self._about(run.batch))
-            self._blame(run.batch)
+            log.exception("shards could not be handled", extra=self._about([*slicing.under_way.values()]))
+            for job in slicing.under_way.values():
+                self._blame([job])
+            self._put_back_shards(slicing.next)
             return False
         finally:
             self._slicing = False
-        if ended.why == "bereft":
-            # The executor was lost to another job: the shard is innocent.
-            if not self._shared.batcher.put_back([(job.lane_name, job)]):
-                self._leave([job])
-            return False
-        if ended.why == "stopping":
-            self._leave([job])
+        if why == "stopping":
+            self._leave([*slicing.under_way.values(), *([slicing.next] if slicing.next else [])])
             return True
-        return self._end_shard(run, ended)
-
-    def _end_shard(self, run: Run, ended: Ended) -> bool:
-        begun_s = time.monotonic()
-        self._commit(run.batch, [ended.result], compute_ms=ended.compute_ms)
-        commit_ms = (time.monotonic() - begun_s) * 1000
-        self._shared.recorder.add_batch(rows=0, queue_ms=(), stages_ms={"commit": commit_ms}, batches=0)
+        # The executor was lost to another job: the shards are innocent.
+        self._put_back_shards(slicing.next, *slicing.under_way.values())
+        if why == "bereft":
+            return False
         if reason := self._executor.oversized():
-            self._lost("oversized", "executor replaced: too large", reason, run)
+            self._lost("oversized", "executor replaced: too large", reason, [first])
         return not reason
 
-    def _suspect_shard(self, run: Run, verdict: wire.Result) -> None:
-        """A shard's slice took its executor down: it is begun anew on another, and the second time gets its verdict."""
-        (job,) = run.batch
-        job.deaths += 1
-        self._suspect(run, verdict, retry=job.deaths <= DEATHS_ALLOWED)
+    def _lose_shards(self, slicing: Slicing, cause: str, error: Exception, verdict: wire.Result) -> None:
+        """A slice took the executor down: its shards begin anew, each alone; the second time one has its verdict."""
+        jobs: list[Work] = [*slicing.under_way.values()]
+        self._lost(cause, "executor lost in a slice", str(error), jobs)
+        self._put_back_shards(slicing.next)
+        for job in slicing.under_way.values():
+            job.deaths += 1
+            if job.deaths <= DEATHS_ALLOWED or self._shared.stopping.is_set():
+                self._again_alone([job])
+            else:
+                self._commit([job], [verdict], compute_ms=0.0)
 
-    def _let_past(self) -> bool:
-        """Between two slices: run what is more urgent, but leave the shard its share; False: the executor is gone."""
+    def _put_back_shards(self, *jobs: Delivery | None) -> None:
+        for job in jobs:
+            if job is not None and not self._shared.batcher.put_back([(job.lane_name, job)]):
+                self._leave([job])
+
+    @property
+    def stopping(self) -> bool:
+        return self._shared.stopping.is_set()
+
+    def sliced(self, told: wire.Sliced) -> None:
+        self._shared.sliced(told)
+
+    def limit_s(self, jobs: Sequence[Delivery]) -> float:
+        """How long a slice may take: as the most patient of its shards allows."""
+        limit_s = self._shared.manifest.limits.timeout_s
+        return max((min(job.timeout_s or limit_s, limit_s) for job in jobs), default=limit_s)
+
+    def another(self) -> Delivery | None:
+        """A shard that waits, claimed; None where the executor is to be replaced first."""
+        if self._executor.oversized():
+            return None
+        run = self._prepare(self._shared.batcher.another())
+        return run.batch[0] if run is not None and is_shard(run.batch[0]) else None
+
+    def end(self, job: Delivery, result: wire.Result, compute_ms: float) -> None:
+        begun_s = time.monotonic()
+        self._commit([job], [result], compute_ms=compute_ms)
+        commit_ms = (time.monotonic() - begun_s) * 1000
+        self._shared.recorder.add_batch(rows=0, queue_ms=(), stages_ms={"commit": commit_ms}, batches=0)
+
+    def urgent(self) -> bool:
+        """Between two slices: run what may not wait, but leave the shards their share; False: the executor is gone."""
         for _ in range(LOW_EVERY - 1):
             batch = self._shared.batcher.urgent()
             if not batch:
@@ -196,6 +222,8 @@ class Dispatcher:
             if run is not None and not self._attempt(run):
                 return False
         return True
+
+    # -- batches ------------------------------------------------------------------------------------------------
 
     def _attempt(self, run: Run) -> bool:
         """Run one batch and commit it; False when the executor is gone, or is of no use any more."""
@@ -214,11 +242,13 @@ class Dispatcher:
             self._look_ahead(run)
             done = self._executor.receive(run.left_s)
         except ExecutorHung:
-            self._lost("hung", "executor killed: batch past its timeout", f"no answer in {run.timeout_s:g} s", run)
+            self._lost(
+                "hung", "executor killed: batch past its timeout", f"no answer in {run.timeout_s:g} s", run.batch
+            )
             self._suspect(run, failed(TimedOut(f"the model did not answer within {run.timeout_s:g} s")))
             return False
         except ExecutorDied as error:
-            self._lost(cause_of(error), "executor died", str(error), run)
+            self._lost(cause_of(error), "executor died", str(error), run.batch)
             for delivery in run.batch:
                 delivery.deaths += len(run.batch) == 1
             guilty = len(run.batch) == 1 and run.batch[0].deaths > DEATHS_ALLOWED
@@ -230,7 +260,7 @@ class Dispatcher:
         self._commit(run.batch, done.results, compute_ms=done.compute_ms)
         self._count(run, done, commit_ms=(time.monotonic() - now_s) * 1000)
         if sent and self._ahead is None and (reason := self._executor.oversized()):
-            self._lost("oversized", "executor replaced: too large", reason, run)
+            self._lost("oversized", "executor replaced: too large", reason, run.batch)
             return False
         return sent
 
@@ -262,16 +292,16 @@ class Dispatcher:
         try:
             self._send(self._ahead)
         except ExecutorDied as error:
-            self._lost(cause_of(error), "executor died between batches", str(error), self._ahead)
+            self._lost(cause_of(error), "executor died between batches", str(error), self._ahead.batch)
             self._give_back_ahead()
             return False
         self._ahead.begin()
         return True
 
-    def _lost(self, cause: str, event: str, reason: str, run: Run) -> None:
+    def _lost(self, cause: str, event: str, reason: str, batch: Sequence[Work]) -> None:
         """The executor is to be replaced: told, counted and shown."""
         self._shared.recorder.add_restart(cause)
-        log.warning(event, extra=self._about(run.batch, reason=reason))
+        log.warning(event, extra=self._about(batch, reason=reason))
         self._shared.lost(reason)
 
     def _suspect(self, run: Run, verdict: wire.Result, *, retry: bool = False) -> None:

@@ -95,9 +95,12 @@ class Executor:
         """Hand a batch down; one that is sent while another runs is begun after it. Raises ExecutorDied."""
         self._hand_down(wire.Batch(list(items)))
 
-    def run_slice(self, order: wire.Slice, *, timeout_s: float) -> wire.Sliced:
-        """Run one slice of a shard, while nothing else runs; raises as `run` does."""
+    def send_slice(self, order: wire.Slice) -> None:
+        """Have the shards go on for a moment, while nothing else runs. Raises ExecutorDied."""
         self._hand_down(order)
+
+    def receive_slice(self, timeout_s: float) -> wire.Sliced:
+        """What the slice came to; raises as `receive` does."""
         reply = self._receive(timeout_s)
         if not isinstance(reply, wire.Sliced):
             raise self._unexpected(reply)

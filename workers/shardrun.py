@@ -1,14 +1,14 @@
 """A shard on its way through an executor's model: its rows fetched, run in micro-batches, its outputs written.
 
-It advances in slices, between which the executor does what is more urgent; a slice ends after a micro-batch, or while
-the object store is waited for. A micro-batch that fails is halved until the rows that fail are found: every row has
-an outcome of its own. A leaf: with it comes pyarrow, which an executor without shards does not load.
+It advances in steps, a micro-batch at most, between which the executor does what is more urgent; what waits for the
+object store is done on another thread. A micro-batch that fails is halved until the rows that fail are found: every
+row has an outcome of its own. A leaf: with it comes pyarrow, which an executor without shards does not load.
 """
 
 import logging
 import uuid
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -32,13 +32,11 @@ from storage.scoring import Failure
 from tasks.message import Message, Shard
 from workers import wire
 from workers.owned import check_owned, fetch
+from workers.spent import Spent
 from workers.wire import failure
 
 log = logging.getLogger("penstock.executor")
 
-#: How long a slice goes on taking micro-batches, seconds: what it costs to ask for one is far less, and an
-#: interactive job that comes meanwhile hardly notices.
-SLICE_S = 0.010
 #: Rows of JSON texts that are read at once: about what a slice holds.
 JSON_ROWS = 512
 
@@ -55,58 +53,58 @@ class Opened(NamedTuple):
 
 
 class ShardRun:
-    """One shard. Not thread-safe: `go_on` until there is a result."""
+    """One shard. Not thread-safe: `step` until there is a result."""
 
-    def __init__(self, model: LoadedModel, objects: Objects, message: Message, token: int) -> None:
+    def __init__(
+        self, model: LoadedModel, objects: Objects, files: Executor, spent: Spent, message: Message, token: int
+    ) -> None:
+        """`files` runs what waits for the object store; `spent` is added to."""
         if message.shard is None:
             raise ValueError(f"job {message.id} has no shard")
         self._model = model
         self._manifest = model.manifest
         self._objects = objects
+        self._files = files
+        self._spent = spent
         self._message = message
         self._shard: Shard = message.shard
         # The token alone would not do: a record that was lost and made anew counts its attempts anew.
         self._attempt = f"{token}-{uuid.uuid4().hex[:12]}"
-        self._files = ThreadPoolExecutor(1, thread_name_prefix="shard-files")
         self._written: list[str] = []
         self._failures: list[Failure] = []
-        self._spent = {"decode": 0.0, "compute": 0.0, "encode": 0.0}
-        self._rows = self._batches = 0
-        self._compute_ms = 0.0
+        self.compute_ms = 0.0
+        #: What it waits for, where it does.
+        self.pending: Future[Any] | None = None
+        #: Micro-batches that are left, where that is known.
+        self._left: int | None = None
+        self._run_batches = 0
         self._steps = self._run()
 
-    def go_on(self, for_s: float = SLICE_S) -> wire.Sliced:
-        """The next slice; raises DeviceBroken, after which nothing can be run in this process."""
-        until_s = perf_counter() + for_s
+    def nearly_done(self, within_ms: float) -> bool:
+        """Whether its last micro-batch is next, or what is left to compute takes no longer."""
+        if self._left is None:
+            return False
+        return self._left <= 1 or self._left * self.compute_ms / self._run_batches <= within_ms
+
+    def step(self) -> wire.Result | None:
+        """A micro-batch at most; its result, when it has one. Raises DeviceBroken: then nothing can be run here.
+
+        Not while it is `pending`.
+        """
         try:
-            while True:
-                next(self._steps)
-                if perf_counter() >= until_s:
-                    return self._told(None)
+            next(self._steps)
         except StopIteration as end:
-            return self._told(end.value)
+            result: wire.Result = end.value
+            return result
         except PenstockError as error:
-            return self._told(self._failed(error))
+            return self._failed(error)
         except DeviceBroken:
             raise
         # One shard's trouble, whatever it is, must not end the process.
         except Exception as error:
             log.exception("shard could not be run", extra={"job": self._message.id})
-            return self._told(self._failed(ModelError(f"{type(error).__name__}: {error}")))
-
-    def close(self) -> None:
-        """Nobody waits for the rest."""
-        self._files.shutdown(wait=False, cancel_futures=True)
-
-    def _told(self, result: wire.Result | None) -> wire.Sliced:
-        told = wire.Sliced(
-            self._rows, self._batches, self._spent["decode"], self._spent["compute"], self._spent["encode"], result
-        )
-        self._rows = self._batches = 0
-        self._spent = dict.fromkeys(self._spent, 0.0)
-        if result is not None:
-            self.close()
-        return told
+            return self._failed(ModelError(f"{type(error).__name__}: {error}"))
+        return None
 
     def _failed(self, error: PenstockError) -> wire.Result:
         return msgspec.structs.replace(failure(error), written=tuple(self._written))
@@ -119,18 +117,18 @@ class ShardRun:
         for key in (self._shard.rows, self._shard.output):
             check_owned(self._message.tenant, key)
         rows = self._files.submit(fetch, self._objects, self._message.tenant, self._shard.rows)
-        yield from self._await(rows, "decode")
+        yield from self._await(rows)
         opened = yield from self._opened(rows.result())
         scatter = Scatter(self._manifest.outputs, len(opened.kept))
         if len(opened.kept):
             yield from self._computed(opened, scatter)
         return (yield from self._finished(opened, scatter))
 
-    def _await(self, future: Future[Any], stage: str) -> Steps[None]:
+    def _await(self, future: Future[Any]) -> Steps[None]:
+        self.pending = future
         while not future.done():
-            with self._timed(stage):
-                wait([future], timeout=SLICE_S)
             yield None
+        self.pending = None
 
     def _opened(self, data: bytes) -> Steps[Opened]:
         """The rows that can be read; the others fail."""
@@ -149,7 +147,7 @@ class ShardRun:
                     self._fail(table, begin + position, error)
                 if some.kept:
                     parts.append(some.batch)
-                    kept.append(begin + np.asarray(some.kept, dtype=np.int64))
+                    kept.append(positions(some.kept, begin))
             yield None
         with self._timed("decode"):
             return Opened(table, joined(parts), np.concatenate(kept))
@@ -160,6 +158,7 @@ class ShardRun:
         left.reverse()
         while left:
             left += self._micro_batch(opened, scatter, left.pop())
+            self._left = len(left)
             yield None
 
     def _micro_batch(self, opened: Opened, scatter: Scatter, picks: Picks) -> list[Picks]:
@@ -172,11 +171,12 @@ class ShardRun:
         self._add("decode", spent.prepare_ms)
         self._add("compute", spent.compute_ms)
         self._add("encode", spent.finish_ms)
-        self._batches += 1
+        self._run_batches += 1
+        self._spent.batches += 1
         for (part, _), outcome in zip(parts, outcomes, strict=True):
             if not isinstance(outcome, PenstockError):
                 scatter.put(part, outcome)
-                self._rows += len(part)
+                self._spent.rows += len(part)
             elif len(part) > 1:
                 again += reversed(microbatches.halves(part))
             else:
@@ -184,6 +184,7 @@ class ShardRun:
         return again
 
     def _finished(self, opened: Opened, scatter: Scatter) -> Steps[wire.Result]:
+        self._left = 0
         with self._timed("encode"):
             rows = opened.kept[scatter.kept]
             kept = range(len(rows)) if len(rows) == len(opened.table) else rows.tolist()
@@ -198,7 +199,7 @@ class ShardRun:
             failures = yield from self._put(f"{self._shard.output}-{self._attempt}.jsonl", lines)
         told = {
             "rows": len(kept), "failed": len(self._failures), "output": output, "failures": failures, "bytes": size,
-            "compute_ms": round(self._compute_ms, 3),
+            "compute_ms": round(self.compute_ms, 3),
         }  # fmt: skip
         return wire.Result(outputs=msgspec.json.encode(told), written=tuple(self._written))
 
@@ -206,7 +207,7 @@ class ShardRun:
         # Noted before: a store that does not answer may have taken it all the same.
         self._written.append(key)
         writing = self._files.submit(partial(self._objects.put, key, chunks))
-        yield from self._await(writing, "encode")
+        yield from self._await(writing)
         writing.result()
         return key
 
@@ -215,7 +216,7 @@ class ShardRun:
         custom = table[columns.CUSTOM_ID][position].as_py() if named else None
         row = table[columns.ROW][position].as_py()
         self._failures.append(Failure(row, custom, error.code, error.detail, error.retryable))
-        self._rows += 1
+        self._spent.rows += 1
 
     def _fetch(self, key: str) -> bytes:
         """What a row refers to; what it may not have is not there."""
@@ -225,9 +226,9 @@ class ShardRun:
             raise NotFound(error.detail) from error
 
     def _add(self, stage: str, ms: float) -> None:
-        self._spent[stage] += ms
+        self._spent.stages_ms[stage] += ms
         if stage == "compute":
-            self._compute_ms += ms
+            self.compute_ms += ms
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -236,6 +237,13 @@ class ShardRun:
             yield
         finally:
             self._add(stage, (perf_counter() - begun_s) * 1000)
+
+
+def positions(kept: Sequence[int], begin: int) -> npt.NDArray[np.int64]:
+    """Counted from the table's beginning, where they were from `begin` on."""
+    if len(kept) == kept[-1] + 1:
+        return np.arange(begin, begin + len(kept))
+    return begin + np.asarray(kept, dtype=np.int64)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

@@ -91,14 +91,12 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
 
 
 class Slice(msgspec.Struct, frozen=True, tag="slice", omit_defaults=True):
-    """Run a shard's rows for a moment: the one that was begun goes on."""
+    """Go on with the shards for a moment."""
 
-    id: str
-    token: int
-    #: The queue message, JSON, with which the shard begins; empty later.
-    body: bytes = b""
-    #: Nobody wants the rest of it: forget it.
-    drop: bool = False
+    #: Shards to begin, each by its queue message.
+    begin: list[Item] = []
+    #: Shards that nobody wants any more: id and token.
+    drop: list[tuple[str, int]] = []
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -144,8 +142,17 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
         return self.decode_ms + self.compute_ms + self.encode_ms
 
 
+class ShardEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One shard's end."""
+
+    id: str
+    token: int
+    result: Result
+    compute_ms: float = 0.0
+
+
 class Sliced(msgspec.Struct, frozen=True, tag="sliced", omit_defaults=True):
-    """What one slice of a shard came to."""
+    """What one slice came to."""
 
     #: Rows that got their outcome in it, and calls of the model.
     rows: int = 0
@@ -153,8 +160,9 @@ class Sliced(msgspec.Struct, frozen=True, tag="sliced", omit_defaults=True):
     decode_ms: float = 0.0
     compute_ms: float = 0.0
     encode_ms: float = 0.0
-    #: The shard's end; None: there is more to do.
-    result: Result | None = None
+    ended: list[ShardEnd] = []
+    #: Whether there will soon be nothing to compute: another shard may begin.
+    wants: bool = False
 
     @property
     def busy_ms(self) -> float:

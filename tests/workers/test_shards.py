@@ -83,18 +83,25 @@ def trouble(models: Path) -> Iterator[Executor]:
     executor.kill()
 
 
-def slices(executor: Executor, message: Message, *, token: int = 1, timeout_s: float = 30) -> list[wire.Sliced]:
+def go_on(executor: Executor, *begin: Message, drop: Message | None = None, timeout_s: float = 30) -> wire.Sliced:
+    """One slice, with shards to begin or to drop."""
+    items = [wire.Item(message.id, 1, message.encode()) for message in begin]
+    executor.send_slice(wire.Slice(items, [(drop.id, 1)] if drop else []))
+    return executor.receive_slice(timeout_s)
+
+
+def slices(executor: Executor, message: Message, *, timeout_s: float = 30) -> list[wire.Sliced]:
     """All slices of a shard."""
-    found = [executor.run_slice(wire.Slice(message.id, token, message.encode()), timeout_s=timeout_s)]
-    while found[-1].result is None:
-        found.append(executor.run_slice(wire.Slice(message.id, token), timeout_s=timeout_s))
+    found = [go_on(executor, message, timeout_s=timeout_s)]
+    while not found[-1].ended:
+        found.append(go_on(executor, timeout_s=timeout_s))
     return found
 
 
 def run(executor: Executor, message: Message) -> wire.Result:
-    result = slices(executor, message)[-1].result
-    assert result is not None
-    return result
+    (end,) = slices(executor, message)[-1].ended
+    assert (end.id, end.token) == (message.id, 1)
+    return end.result
 
 
 def error(result: wire.Result) -> dict[str, Any]:
@@ -106,8 +113,8 @@ def test_rows_come_out_in_order_however_they_were_batched(company: Executor, obj
     texts = ["cccc", "a", "bbb", "d", "eeee", "ff"]
     tables.put(objects, tables.table(100, ids=True, text=texts, n=[1, 2, 3, 4, 5, 6]))
     found = slices(company, tables.message("company", rows=6, parameters={"k": 7}))
-    assert found[-1].result is not None
-    result, table, failures = tables.told(objects, found[-1].result.outputs)
+    (end,) = found[-1].ended
+    result, table, failures = tables.told(objects, end.result.outputs)
     light, heavy = "a|d|ff", "bbb|cccc|eeee"
     assert table.to_pydict() == {
         "row": list(range(100, 106)),
@@ -121,6 +128,7 @@ def test_rows_come_out_in_order_however_they_were_batched(company: Executor, obj
     assert result["bytes"] == objects.size(result["output"])
     assert (sum(one.rows for one in found), sum(one.batches for one in found)) == (6, 2)
     assert result["compute_ms"] == pytest.approx(sum(one.compute_ms for one in found), abs=0.001)
+    assert result["compute_ms"] == pytest.approx(end.compute_ms, abs=0.001)
 
 
 def test_only_the_rows_at_fault_fail(company: Executor, objects: Objects) -> None:
@@ -162,23 +170,42 @@ def test_jobs_run_between_the_slices_of_a_shard(trouble: Executor, objects: Obje
     # One micro-batch takes longer than a slice; so there are several.
     tables.put(objects, tables.table(do=["sleep 0.02"] * 24))
     shard = tables.message("trouble", rows=24)
-    told = trouble.run_slice(wire.Slice(shard.id, 1, shard.encode()), timeout_s=30)
+    told = go_on(trouble, shard)
     job = msgspec.structs.replace(shard, id="job_1", shard=None, inputs=msgspec.Raw(b'{"do": "hello"}')).encode()
     rows = 0
-    while told.result is None:
+    while not told.ended:
         rows += told.rows
         assert told.rows <= 8
         (result,) = trouble.run([wire.Item("job_1", 1, job)], timeout_s=30).results
         assert result.outputs == b'{"did":["hello"]}'
-        told = trouble.run_slice(wire.Slice(shard.id, 1), timeout_s=30)
+        told = go_on(trouble)
     assert rows + told.rows == 24
+
+
+def test_next_shard_is_asked_for_in_time_and_each_has_its_own_end(trouble: Executor, objects: Objects) -> None:
+    tables.put(objects, tables.table(do=["sleep 0.02"] * 8 * 5))
+    first = tables.message("trouble", id="scr_1-0", rows=40)
+    found = [go_on(trouble, first)]
+    while not found[-1].wants:
+        found.append(go_on(trouble))
+    assert 0 < sum(one.rows for one in found) < 40, "while some is left to compute"
+    tables.put(objects, tables.table(500, do=["b"] * 3), tables.ROWS + "2")
+    second = tables.message("trouble", id="scr_1-1", rows=3, shard=Shard(tables.ROWS + "2", tables.OUTPUT + "2"))
+    found.append(go_on(trouble, second))
+    while sum(len(one.ended) for one in found) < 2:
+        found.append(go_on(trouble))
+    ends = {end.id: end for one in found for end in one.ended}
+    assert tables.told(objects, ends["scr_1-0"].result.outputs).result["rows"] == 40
+    assert tables.told(objects, ends["scr_1-1"].result.outputs).table["row"].to_pylist() == [500, 501, 502]
+    assert ends["scr_1-0"].compute_ms > ends["scr_1-1"].compute_ms > 0
+    assert sum(one.rows for one in found) == 43
 
 
 def test_dropped_shard_writes_nothing(trouble: Executor, objects: Objects) -> None:
     tables.put(objects, tables.table(do=["sleep 0.02"] * 24))
     shard = tables.message("trouble", rows=24)
-    assert trouble.run_slice(wire.Slice(shard.id, 1, shard.encode()), timeout_s=30).result is None
-    assert trouble.run_slice(wire.Slice(shard.id, 1, drop=True), timeout_s=30) == wire.Sliced()
+    assert not go_on(trouble, shard).ended
+    assert not go_on(trouble, drop=shard).ended
     assert run(trouble, msgspec.structs.replace(shard, id="scr_1-1")).outputs
     assert len(list(objects.keys("local/scorings/scr_1/out/"))) == 1
 

@@ -23,7 +23,6 @@ MANIFEST = Manifest(
     name="echo", runtime="python", inputs=(Tensor("x", "FP32", (-1, 4)),), outputs=(Tensor("y", "FP32", (-1, 4)),),
     batching=Batching(max_items=8),
 )  # fmt: skip
-END = wire.Sliced(rows=1, batches=1, compute_ms=2.0, result=wire.Result(outputs=b"{}"))
 
 
 class AnyLane:
@@ -37,15 +36,18 @@ class AnyLane:
 
 
 class Scripted:
-    """An executor that notes what it is asked for; `slices` say what becomes of a shard's, one after the other."""
+    """An executor that notes what it is asked for; `slices` say what becomes of the shards, one after the other."""
 
     def __init__(self, *slices: Callable[[], wire.Sliced]) -> None:
         self.log: list[str] = []
         self._slices = iter(slices)
 
-    def run_slice(self, order: wire.Slice, *, timeout_s: float) -> wire.Sliced:
-        self.log.append(f"{'drop' if order.drop else 'begin' if order.body else 'go on'} {order.id}")
-        return wire.Sliced() if order.drop else next(self._slices)()
+    def send_slice(self, order: wire.Slice) -> None:
+        words = [f"begin {item.id}" for item in order.begin] + [f"drop {id}" for id, _ in order.drop]
+        self.log.append(" ".join(words) or "go on")
+
+    def receive_slice(self, timeout_s: float) -> wire.Sliced:
+        return next(self._slices)()
 
     def send(self, items: Sequence[wire.Item]) -> None:
         self.log.append("run " + " ".join(item.id for item in items))
@@ -70,8 +72,8 @@ class Claims:
             job.claim = job.claim or Claim(Verdict.RUN, 1)
         return batch
 
-    def standing(self, job: Delivery) -> Standing:
-        return self.found
+    def standing(self, held: Sequence[tuple[str, int]]) -> list[Standing]:
+        return [self.found] * len(held)
 
 
 class Commits:
@@ -116,18 +118,28 @@ class Desk:
         self.hands.take_in(delivery)
         self.batcher.put(where, delivery)
 
-    def close(self) -> wire.Sliced:
-        """The shard's last slice, after which there is no more to do."""
-        self.batcher.close()
-        return END
+    def end(self, *ids: str, last: bool = False) -> Callable[[], wire.Sliced]:
+        """A slice in which shards end; the last one, after which there is no more to do."""
 
-    def more(self, *jobs: tuple[str, Lane], shard: bool = False) -> Callable[[], wire.Sliced]:
+        def slice() -> wire.Sliced:
+            if last:
+                self.batcher.close()
+            ends = [wire.ShardEnd(id, 1, wire.Result(outputs=b"{}"), 8.0) for id in ids]
+            return wire.Sliced(rows=1, batches=1, compute_ms=2.0, ended=ends, wants=not last)
+
+        return slice
+
+    def close(self) -> wire.Sliced:
+        """The last slice of the only shard."""
+        return self.end("shard", last=True)()
+
+    def more(self, *jobs: tuple[str, Lane], shard: bool = False, wants: bool = False) -> Callable[[], wire.Sliced]:
         """A slice, during which jobs arrive."""
 
         def slice() -> wire.Sliced:
             for id, where in jobs:
                 self.put(id, where, shard=shard)
-            return wire.Sliced(rows=2, batches=1, compute_ms=3.0)
+            return wire.Sliced(rows=2, batches=1, compute_ms=3.0, wants=wants)
 
         return slice
 
@@ -148,7 +160,7 @@ def run(desk: Desk, *slices: Callable[[], wire.Sliced]) -> None:
 def test_job_that_comes_during_a_slice_runs_before_the_next_one() -> None:
     desk = Desk()
     run(desk, desk.more(("a", "normal"), ("b", "low"), ("c", "high")), desk.more(("d", "high")), desk.close)
-    assert desk.executor.log == ["begin shard", "run c a", "go on shard", "run d", "go on shard"]
+    assert desk.executor.log == ["begin shard", "run c a", "go on", "run d", "go on"]
     assert desk.commits.log[-1] == ("shard", "done in 8 ms")
     assert [d.id for d in desk.hands._held.values()] == ["b"]
     assert desk.rows == 5
@@ -160,15 +172,27 @@ def test_shard_gets_its_share_however_much_else_there_is() -> None:
     desk = Desk()
     flood: list[tuple[str, Lane]] = [(f"j{n}", "high") for n in range(8 * 3 * LOW_EVERY)]
     run(desk, desk.more(*flood), *[desk.more()] * 2, desk.close)
-    begun = [n for n, word in enumerate(desk.executor.log) if "shard" in word]
+    begun = [n for n, word in enumerate(desk.executor.log) if not word.startswith("run")]
     assert begun == [0, LOW_EVERY, 2 * LOW_EVERY, 3 * LOW_EVERY]
 
 
-def test_other_shards_wait_until_this_one_is_done() -> None:
+def test_other_shards_wait_until_this_one_is_nearly_done() -> None:
     desk = Desk()
-    run(desk, desk.more(("next", "high"), shard=True), lambda: END, desk.close)
-    assert desk.executor.log == ["begin shard", "go on shard", "begin next"]
-    assert [id for id, _ in desk.commits.log] == ["shard", "next"]
+    run(
+        desk, desk.more(("next", "low"), ("third", "low"), shard=True), desk.more(wants=True), desk.more(),
+        desk.end("shard"), desk.end(), desk.end("next"), desk.end("third", last=True),
+    )  # fmt: skip
+    assert desk.executor.log == ["begin shard", "go on", "go on", "begin next", "go on", "begin third", "go on"]
+    assert [id for id, _ in desk.commits.log] == ["shard", "next", "third"]
+
+
+def test_older_job_of_a_low_lane_goes_before_the_next_shard() -> None:
+    desk = Desk()
+    run(
+        desk, desk.more(("job", "low"), wants=True), desk.more(("next", "low"), shard=True, wants=True),
+        desk.end("shard"), desk.end("next", last=True),
+    )  # fmt: skip
+    assert desk.executor.log == ["begin shard", "go on", "go on", "run job", "begin next"]
 
 
 @pytest.mark.parametrize(
@@ -180,10 +204,20 @@ def test_shard_that_takes_its_executor_down_runs_once_more_and_then_fails(error:
     assert desk.commits.log == []
     second = Scripted(desk.more(("a", "normal")), raising(error))
     desk.other(second).work()
-    assert second.log == ["begin shard", "run a", "go on shard"]
+    assert second.log == ["begin shard", "run a", "go on"]
     assert desk.commits.log == [("a", "done in 1 ms"), ("shard", code)]
     assert len(desk.lost) == 2
     assert len(desk.hands) == 0
+
+
+def test_shards_that_take_an_executor_down_together_are_each_begun_alone() -> None:
+    desk = Desk()
+    run(desk, desk.more(("next", "low"), shard=True, wants=True), desk.more(), raising(ExecutorDied("signal SIGSEGV")))
+    assert desk.executor.log == ["begin shard", "go on", "begin next"]
+    other = Scripted(desk.more(wants=True), desk.end("shard"), raising(ExecutorDied("signal SIGSEGV")))
+    desk.other(other).work()
+    assert other.log == ["begin shard", "go on", "begin next"]
+    assert desk.commits.log == [("shard", "done in 8 ms"), ("next", "worker_lost")]
 
 
 def test_shard_whose_executor_another_job_took_down_is_innocent() -> None:
@@ -225,8 +259,8 @@ def test_shard_that_nobody_wants_any_more_is_dropped_between_slices(
         desk.batcher.close()
         return wire.Sliced(rows=2, batches=1)
 
-    run(desk, desk.more(), canceled)
-    assert desk.executor.log == ["begin shard", "go on shard", "drop shard"]
+    run(desk, canceled, desk.end())
+    assert desk.executor.log == ["begin shard", "drop shard"]
     # The commit is refused, or makes it a canceled one: the record knows why.
     assert desk.commits.log == [("shard", "worker_lost")]
     assert len(desk.hands) == 0
