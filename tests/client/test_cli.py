@@ -336,3 +336,14 @@ def test_every_operator_command_is_listed() -> None:
     models = operator.commands["models"]
     assert isinstance(models, click.Group)
     assert set(models.commands) == set(models_cli.OPERATOR)
+
+
+#: Groups, and what is used so seldom that its arguments say it all.
+WITHOUT_EXAMPLES = {"models", "webhook", "dead-letters", "scorings"}
+
+
+@pytest.mark.parametrize("name", sorted(set(CLIENT) - WITHOUT_EXAMPLES))
+def test_every_command_has_examples_json_and_a_word_for_what_it_does(name: str) -> None:
+    told = CliRunner().invoke(cli, [name, "--help"]).stdout
+    assert f"  penstock {name} " in told or f"  penstock {name}\n" in told or f"$(penstock {name}" in told
+    assert "--json" in told or name == "completion"
