@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 
 #: A signature that is longer has a line for each parameter.
@@ -65,7 +66,10 @@ class Class:
 
 def described(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
     """Its docstring; what is indented there is code in Markdown too."""
-    return (ast.get_docstring(node) or "").replace("::\n\n    ", ":\n\n    ")
+    before, example, after = (ast.get_docstring(node) or "").partition("::\n\n")
+    # Where nothing follows the example, it is what the other lines' indentation is told by.
+    rest = after if after.startswith("    ") else indent(after, "    ")
+    return f"{before}:\n\n{rest}" if example else before
 
 
 @cache
