@@ -56,6 +56,7 @@ class Farm:
             # Receivers of webhooks are on this machine.
             "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.0/8",
             "PENSTOCK_WEBHOOK_PORTS": "1-65535",
+            "PENSTOCK_SCORING_BUCKETS": "lake/open/",
             **urls,
         }  # fmt: skip
         self.settings = Settings.from_env(self.env)

@@ -1,6 +1,7 @@
 """`penstock score` as users type it, against a whole farm: from a file to a file, broken off, and come back to."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from storage.s3 import S3
+from storage.s3server import parse
 from storage.webhooks import Endpoints
 from tests.farm.harness import Farm
 from tests.farm.test_webhooks import tenant
@@ -84,6 +87,22 @@ def test_parquet_to_parquet_by_folder(command: Command, tmp_path: Path) -> None:
     out = pl.read_parquet(tmp_path / "out.parquet")
     assert out["y"].to_list() == [[float(number)] * 16 for number in range(300)]
     assert out["day"].to_list() == [number // 100 for number in range(300)]
+
+
+def test_opened_bucket_is_read_where_it_lies(farm: Farm, command: Command, tmp_path: Path) -> None:
+    words = ("score", "trouble", "s3://lake/open/*.csv", "-o", "out.csv")
+    if farm.settings.objects.startswith("file://"):
+        assert "upload the file instead" in done(command(*words), 3)[1]
+        return
+    lake = S3(dataclasses.replace(parse(farm.settings.objects), bucket="lake"))
+    for name in ("open/1", "open/2", "open/old/0", "shut/3"):
+        lake.put(f"{name}.csv", [f"do,custom_id\nrow,{name}\n".encode()])
+    done(command(*words))
+    with (tmp_path / "out.csv").open() as file:
+        found = [(one["custom_id"], one["did"]) for one in csv.DictReader(file)]
+    assert found == [("open/1", "row"), ("open/2", "row")]
+    _, told = done(command("score", "trouble", "s3://lake/shut/3.csv", "-o", "out.csv"), 3)
+    assert "PENSTOCK_SCORING_BUCKETS" in told
 
 
 def test_ctrl_c_leaves_the_run_going_and_attach_comes_back(farm: Farm, command: Command, tmp_path: Path) -> None:
