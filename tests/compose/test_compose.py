@@ -147,8 +147,11 @@ def test_secrets_are_mounted_where_the_settings_look(secrets: Path) -> None:
     }
 
 
-def test_what_webhooks_and_signatures_need_reaches_each_process_and_may_be_left_out(secrets: Path) -> None:
-    defaults = {"PENSTOCK_PUBLIC_URL": "", "PENSTOCK_WEBHOOK_ALLOW": "", "PENSTOCK_WEBHOOK_PORTS": "443, 8443"}
+def test_what_webhooks_scorings_and_signatures_need_reaches_each_process_and_may_be_left_out(secrets: Path) -> None:
+    defaults = {
+        "PENSTOCK_PUBLIC_URL": "", "PENSTOCK_WEBHOOK_ALLOW": "", "PENSTOCK_WEBHOOK_PORTS": "443, 8443",
+        "PENSTOCK_SCORING_BUCKETS": "",
+    }  # fmt: skip
     for name in set(OURS) - {"models"}:
         environment = OURS[name]["environment"]
         for variable, default in defaults.items():
