@@ -12,12 +12,13 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 import pyarrow as pa
@@ -37,6 +38,9 @@ SHARD_ROWS, BATCH = 2048, 256
 #: One row in so many cannot be scored: its list is too short.
 BAD_EVERY = 9973
 END_S = 300.0
+
+
+T = TypeVar("T")
 
 
 class Outcome(NamedTuple):
@@ -99,30 +103,26 @@ def digest(file: Path) -> str:
 
 
 class Killer:
-    """Kills and starts anew, until it is told to stop."""
+    """Kills and starts anew. On the main thread: what a thread has started dies with that thread."""
 
     def __init__(self, farm: Farm, seed: int) -> None:
         self._farm = farm
         self._random = random.Random(seed)
-        self._ended = threading.Event()
         #: What was killed, in order.
         self.killed: list[str] = []
 
-    @contextmanager
-    def killing(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._run)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            thread.join()
-
-    def _run(self) -> None:
-        while len(self.killed) < KILLS and not self._ended.wait(self._random.uniform(LEAST_S, MOST_S)):
-            victim = self._random.choice(VICTIMS)
-            self._kill(victim)
-            self.killed.append(victim)
+    def beside(self, work: Callable[[], T]) -> T:
+        """Kill while `work` runs, and give what it gives."""
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(work)
+            while len(self.killed) < KILLS:
+                ended, _ = wait([working], timeout=self._random.uniform(LEAST_S, MOST_S))
+                if ended:
+                    break
+                victim = self._random.choice(VICTIMS)
+                self._kill(victim)
+                self.killed.append(victim)
+            return working.result()
 
     def _kill(self, victim: str) -> None:
         if victim == "executor":
@@ -165,8 +165,7 @@ def main() -> int:
             for seed in seeds:
                 killer, began = Killer(farm, seed), time.monotonic()
                 try:
-                    with killer.killing():
-                        found = scored(farm, client, stored, folder)
+                    found = killer.beside(partial(scored, farm, client, stored, folder))
                     if found != peace:
                         failures.append(f"seed {seed}: {found} is not {peace}")
                 except Exception as error:  # noqa: BLE001 - a campaign tells of every seed
