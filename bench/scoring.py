@@ -44,6 +44,9 @@ SEARCH_SENTENCES = 600
 PACE, INTERACTIVE_S = 10.0, 30.0
 #: Of a scoring that runs alone.
 ALONE_S = 6.0
+#: The tables of the models, and rows of those that a farm begins with.
+TABLES = {"mlp": tables.numbers, "minilm": tables.sentences}
+FEW = {"mlp": 50_000, "minilm": 64}
 PARTS = ("mlp", "minilm", "interactive", "memory")
 END_S = 1800.0
 
@@ -101,6 +104,7 @@ class Bench:
 
     def compared(self, model: str, table: Path, rows: int, best: tuple[int, int, int]) -> dict[str, Any]:
         """Rounds of all of them in turn."""
+        few = TABLES[model](self.folder / f"few-{model}.parquet", FEW[model])
         result: dict[str, Any] = {
             "rows": rows, "loop": {"batch": best[0], "threads": best[1], "processes": best[2]}, "rounds": [],
         }  # fmt: skip
@@ -109,7 +113,7 @@ class Bench:
             for kind in ("embedded", "farm"):
                 system = self.system(kind, f"-{model}-{number}")
                 try:
-                    one[kind] = scored(system, model, table, self.folder / f"{kind}.parquet")
+                    one[kind] = scored(system, model, table, self.folder / f"{kind}.parquet", few)
                 finally:
                     system.stop()
             if self.ray and model == "mlp":
@@ -151,13 +155,14 @@ class Bench:
     def memory(self) -> dict[str, Any]:
         """Peaks of each process, by rows; the objects lie in a folder, so that no server holds them in memory."""
         peaks = {}
+        few = tables.numbers(self.folder / "few.parquet", FEW["mlp"])
         for rows in (self.rows(100_000), self.rows(5_000_000)):
             table = tables.numbers(self.folder / f"numbers-{rows}.parquet", rows)
             urls = self.urls | {"PENSTOCK_OBJECTS_URL": f"file://{self.folder}/objects-{rows}"}
             system = systems.penstock(self.folder / f"memory-{rows}", self.models, urls)
             try:
                 with watched(system) as peak:
-                    outcome = scored(system, "mlp", table, self.folder / "memory.parquet")
+                    outcome = scored(system, "mlp", table, self.folder / "memory.parquet", few)
             finally:
                 system.stop()
             peaks[rows] = {name: round(value / 2**20, 1) for name, value in sorted(peak.items())}
@@ -166,10 +171,14 @@ class Bench:
         return {str(rows): peak for rows, peak in peaks.items()}
 
 
-def scored(system: System, model: str, table: Path, output: Path) -> dict[str, float]:
-    """Seconds of upload, of the scoring from its acceptance to its end, and of the download."""
+def scored(system: System, model: str, table: Path, output: Path, few: Path) -> dict[str, float]:
+    """Seconds of upload, of the scoring from its acceptance to its end, and of the download.
+
+    A farm has scored before: the table of a few rows loads its libraries, as the loop has loaded its own.
+    """
     with Penstock(system.url, system.key) as client:
         warm(client, model)
+        client.scorings.wait(client.scorings.create(model, client.objects.upload(few).id, format="parquet"))
         began = time.perf_counter()
         stored = client.objects.upload(table)
         sent = time.perf_counter()
