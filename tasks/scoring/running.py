@@ -31,6 +31,8 @@ TICK_S = 0.2
 SWEEP_S, WORKERS_S = 3.0, 1.0
 #: Times that a shard as a whole may lose all the workers that run it before it is halved: kills come in bursts.
 LOSSES = 2
+#: Rows files that may wait for their erasure: it takes long, and an executor may be idle.
+DOOMED = 32
 #: So many rows were run alone, and each row so far has failed: then it is not the rows.
 HOPELESS = 64
 #: Ends of a job that say nothing of its rows: it runs again.
@@ -51,6 +53,8 @@ class Running:
         self._ahead: Ahead | None = None
         #: Rows that failed alone since this go began.
         self._alone = 0
+        #: Keys of rows files that are needed no more.
+        self._doomed: list[str] = []
         self._durations: deque[float] = deque(maxlen=32)
         self._probe_ms: float | None = None
         self._executors = 0
@@ -79,6 +83,8 @@ class Running:
             elif ledger.exhausted and not ledger.open:
                 ledger.move(ScoringStatus.MERGING)
             elif not self._fill():
+                # Everything is out: now there is time for what nobody waits for.
+                self._erase()
                 self._sweep()
                 self._bell.wait(TICK_S)
 
@@ -280,8 +286,15 @@ class Running:
 
     def _forget(self, shard: Shard, ids: list[str]) -> None:
         """Its rows and its jobs' records are needed no more."""
-        self._parts.objects.delete(shard.rows_key)
         self._jobs.forget(ids)
+        self._doomed.append(shard.rows_key)
+        if len(self._doomed) >= DOOMED:
+            self._erase()
+
+    def _erase(self) -> None:
+        """Erase rows files of shards that are done. What a crash leaves goes at the end, with all of them."""
+        while self._doomed:
+            self._parts.objects.delete(self._doomed.pop())
 
     # -- now and then -------------------------------------------------------------------------------------------
 

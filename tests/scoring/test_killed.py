@@ -4,6 +4,7 @@ import pytest
 
 from storage.scoring import ScoringStatus
 from tests.scoring.desk import ID, Desk, Killed
+from tests.scoring.test_afterlife import visit
 from tests.scoring.test_driving import when
 
 #: Rows of every fate: run, broken, failed in the model, and one that takes its worker along.
@@ -54,6 +55,8 @@ def test_killed_at_any_step_of_a_run(desk: Desk, after: bool) -> None:
             if not desk.record().ended:
                 go_on(desk)
             assert outcome(desk) == whole, step
+            # What it left where it died between its end and the cleaning goes a minute later.
+            visit(desk)
             assert [key for key in desk.stored() if key.startswith("in/")] == [], step
             anew(desk)
         else:
