@@ -159,6 +159,8 @@ class Folder:
             for entry in list(os.scandir(self._unfinished)):
                 if entry.stat().st_mtime < time.time() - ABANDONED_S:
                     os.unlink(entry)
+        # The relay is the first to erase them, a day after they were begun.
+        self.multipart().sweep(2 * ABANDONED_S)
 
 
 def version(found: os.stat_result) -> str:

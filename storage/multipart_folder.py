@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,6 +75,13 @@ class FolderParts:
     def abandon(self, key: str) -> None:
         with translated(), suppress(FileNotFoundError):
             shutil.rmtree(self._folder(key))
+
+    def sweep(self, older_s: float) -> None:
+        """Erase uploads to which nothing was added for so long: whoever should have was killed, or forgot."""
+        with suppress(OSError):
+            for folder in list((self._root / UPLOADS).iterdir()):
+                if max(one.stat().st_mtime for one in (folder, *folder.iterdir())) < time.time() - older_s:
+                    shutil.rmtree(folder)
 
     def _folder(self, key: str) -> Path:
         return self._root / UPLOADS / hashlib.sha256(key.encode()).hexdigest()

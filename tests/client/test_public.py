@@ -7,7 +7,8 @@ from penstock.errors import ANSWERS, FAILURES, below
 
 import errors as farm
 
-LIGHT = "import sys, penstock.cli; print(sorted({'httpx', 'rich', 'numpy', 'settings', 'errors'} & set(sys.modules)))"
+HEAVY = {"asyncio", "httpx", "rich", "numpy", "settings", "errors"}
+LIGHT = f"import sys, penstock.cli; print(sorted({HEAVY} & set(sys.modules)))"
 
 
 def test_public_names_are_these_and_no_others() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from errors import InputChanged, InvalidInput, ObjectsUnavailable
+from errors import InputChanged, InvalidInput, NotFound, ObjectsUnavailable
 from storage.folder import ABANDONED_S, UNFINISHED, Folder
 
 PART = st.one_of(st.sampled_from(["..", ".", "", "a", "~", "%2e%2e", "C:", "\0", "..\\.."]), st.text(max_size=5))
@@ -127,3 +127,16 @@ def test_file_that_is_written_to_in_place_is_another_version(tmp_path: Path) -> 
         file.write(b"more")
     with pytest.raises(InputChanged):
         next(reading)
+
+
+def test_parts_that_nobody_adds_to_are_swept_and_others_stay(tmp_path: Path) -> None:
+    uploads = Folder(tmp_path).multipart()
+    old, young = uploads.begin("acme/old"), uploads.begin("acme/young")
+    for key, id in (("acme/old", old), ("acme/young", young)):
+        uploads.put(key, id, 1, [b"x"], offset=0, length=1)
+    for path in [uploads._folder("acme/old") / old, uploads._folder("acme/old")]:
+        os.utime(path, (0, 0))
+    Folder(tmp_path)
+    assert [part.number for part in uploads.parts("acme/young", young)] == [1]
+    with pytest.raises(NotFound):
+        uploads.parts("acme/old", old)

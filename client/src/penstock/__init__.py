@@ -6,7 +6,8 @@ with Penstock("http://127.0.0.1:8080") as client:
     outputs = client.run("minilm", {"text": ["a sentence", "another one"]})
 """
 
-from penstock.aio.client import AsyncPenstock
+from typing import TYPE_CHECKING
+
 from penstock.client import Penstock
 from penstock.dead_letters import DeadLetter, FormerError, Replay, ReplayPlan
 from penstock.errors import (
@@ -68,6 +69,19 @@ from penstock.scoring import RowError, Scoring, ScoringEstimate, ScoringFile, Sc
 from penstock.submission import Submission
 from penstock.version import __version__
 from penstock.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
+
+if TYPE_CHECKING:
+    from penstock.aio.client import AsyncPenstock
+else:
+
+    def __getattr__(name: str) -> object:
+        # With asyncio it takes as long to import as all the rest: only who uses it waits for it.
+        if name != "AsyncPenstock":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from penstock.aio.client import AsyncPenstock
+
+        return AsyncPenstock
+
 
 __all__ = [
     "AccessError",
