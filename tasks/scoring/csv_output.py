@@ -11,6 +11,7 @@ from pyarrow import types
 from models.columns import listed, textual
 from tasks.scoring.columns_out import Column
 from tasks.scoring.json_values import NULL, texts
+from tasks.scoring.outputs import small
 
 SPECIAL = re.compile(rb'[",\r\n]')
 
@@ -19,7 +20,7 @@ _decode = msgspec.json.decode
 
 def written(tables: Iterator[pa.Table], columns: Sequence[Column]) -> Iterator[bytes]:
     yield b",".join(cell(column.name.encode()) for column in columns) + b"\n"
-    for table in tables:
+    for table in small(tables):
         values = [cells(table.column(column.inside).combine_chunks(), column) for column in columns]
         yield b"".join([b",".join(row) + b"\n" for row in zip(*values, strict=True)])
 

@@ -8,6 +8,9 @@ import pyarrow as pa
 from models import columns
 from storage.objects import Objects
 
+#: Rows whose texts are in memory at once.
+SMALL_ROWS = 2048
+
 
 def tables(objects: Objects, rounds: Sequence[Sequence[str]]) -> Iterator[pa.Table]:
     """The rows of all rounds, in tables of one row or more."""
@@ -37,6 +40,13 @@ def by_row(streams: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
         yield pa.concat_tables(parts).sort_by(columns.ROW) if len(parts) > 1 else parts[0]
         rests = [(cut(head, end, 2**62), stream) for head, stream in heads]
         heads = [(rest, stream) for found, stream in rests if (rest := found if len(found) else next(stream, None))]
+
+
+def small(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in small tables, for what makes Python objects of them."""
+    for table in tables:
+        for start in range(0, len(table), SMALL_ROWS):
+            yield table.slice(start, SMALL_ROWS)
 
 
 def cut(table: pa.Table, start: int, end: int) -> pa.Table:
