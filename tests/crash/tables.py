@@ -80,7 +80,7 @@ def table(file: Path, rows: int) -> Path:
     return file
 
 
-def scored(farm: Farm, client: Penstock, object_id: str, folder: Path) -> Outcome:
+def scored(client: Penstock, object_id: str, folder: Path) -> Outcome:
     """One scoring, from its acceptance to its files."""
     scoring = client.scorings.create("mlp", object_id, format="parquet", shard_rows=SHARD_ROWS)
     done = client.scorings.wait(scoring, timeout_s=END_S)
@@ -105,8 +105,9 @@ def digest(file: Path) -> str:
 class Killer:
     """Kills and starts anew. On the main thread: what a thread has started dies with that thread."""
 
-    def __init__(self, farm: Farm, seed: int) -> None:
+    def __init__(self, farm: Farm, seed: int, *, kills: int = KILLS) -> None:
         self._farm = farm
+        self._kills = kills
         self._random = random.Random(seed)
         #: What was killed, in order.
         self.killed: list[str] = []
@@ -115,7 +116,7 @@ class Killer:
         """Kill while `work` runs, and give what it gives."""
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
-            while len(self.killed) < KILLS:
+            while len(self.killed) < self._kills:
                 ended, _ = wait([working], timeout=self._random.uniform(LEAST_S, MOST_S))
                 if ended:
                     break
@@ -160,12 +161,12 @@ def main() -> int:
         with Penstock(farm.url, farm.key, retry_for_s=END_S) as client:
             stored = client.objects.upload(table(folder / "table.parquet", asked.rows)).id
             began = time.monotonic()
-            peace = scored(farm, client, stored, folder)
+            peace = scored(client, stored, folder)
             print(f"in peace: {time.monotonic() - began:.1f} s, {peace.failed} rows failed", flush=True)
             for seed in seeds:
                 killer, began = Killer(farm, seed), time.monotonic()
                 try:
-                    found = killer.beside(partial(scored, farm, client, stored, folder))
+                    found = killer.beside(partial(scored, client, stored, folder))
                     if found != peace:
                         failures.append(f"seed {seed}: {found} is not {peace}")
                 except Exception as error:  # noqa: BLE001 - a campaign tells of every seed
