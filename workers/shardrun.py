@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from errors import InvalidInput, ModelError, NotFound, PayloadTooLarge, PenstockError
-from models import columns, microbatches
+from models import columns, failures, microbatches
 from models.arrays import Batch
 from models.batch import rejoined
 from models.failures import DeviceBroken
@@ -39,10 +39,32 @@ log = logging.getLogger("penstock.executor")
 
 #: Rows of JSON texts that are read at once: about what a slice holds.
 JSON_ROWS = 512
+#: Errors of the model that are logged of one shard; each of its failures is in its error file.
+MOST_WORDS = 10
 
 T = TypeVar("T")
 #: Steps that lead to a value.
 Steps = Generator[None, None, T]
+
+
+class Words(logging.Filter):
+    """Lets the first words pass: a table may have as many bad rows as it has rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = MOST_WORDS
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self._left -= 1
+        return self._left >= 0
+
+    @contextmanager
+    def few(self, logger: logging.Logger) -> Iterator[None]:
+        logger.addFilter(self)
+        try:
+            yield
+        finally:
+            logger.removeFilter(self)
 
 
 class Opened(NamedTuple):
@@ -71,6 +93,7 @@ class ShardRun:
         # The token alone would not do: a record that was lost and made anew counts its attempts anew.
         self._attempt = f"{token}-{uuid.uuid4().hex[:12]}"
         self._written: list[str] = []
+        self._words = Words()
         self._failures: list[Failure] = []
         self.compute_ms = 0.0
         #: What it waits for, where it does.
@@ -166,7 +189,8 @@ class ShardRun:
         with self._timed("compute"):
             parts = list(microbatches.calls(opened.batch, picks, self._message.parameters))
         again: list[Picks] = []
-        outcomes = self._model.run([call for _, call in parts])
+        with self._words.few(failures.log):
+            outcomes = self._model.run([call for _, call in parts])
         spent = self._model.spent
         self._add("decode", spent.prepare_ms)
         self._add("compute", spent.compute_ms)
@@ -193,12 +217,13 @@ class ShardRun:
             columns.write_file([table], chunks.append)
             size = sum(map(len, chunks))
         output = yield from self._put(f"{self._shard.output}-{self._attempt}.arrow", chunks)
-        failures = ""
+        failed = ""
         if self._failures:
+            log.warning("rows failed", extra={"job": self._message.id, "rows": len(self._failures)})
             lines = [msgspec.json.encode(one) + b"\n" for one in sorted(self._failures, key=lambda one: one.row)]
-            failures = yield from self._put(f"{self._shard.output}-{self._attempt}.jsonl", lines)
+            failed = yield from self._put(f"{self._shard.output}-{self._attempt}.jsonl", lines)
         told = {
-            "rows": len(kept), "failed": len(self._failures), "output": output, "failures": failures, "bytes": size,
+            "rows": len(kept), "failed": len(self._failures), "output": output, "failures": failed, "bytes": size,
             "compute_ms": round(self.compute_ms, 3),
         }  # fmt: skip
         return wire.Result(outputs=msgspec.json.encode(told), written=tuple(self._written))

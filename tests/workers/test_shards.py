@@ -256,3 +256,16 @@ def test_store_that_is_away_costs_the_shard_nothing(models: Path, objects: Objec
     assert error(result)["code"] == "objects_unavailable"
     assert (result.retryable, result.charged) == (True, False)
     assert len(result.written) == 1, "what it may have stored is not forgotten"
+
+
+def test_thousand_bad_rows_are_ten_words_in_the_log(
+    models: Path, objects: Objects, capfd: pytest.CaptureFixture[str]
+) -> None:
+    executor = started(models, "trouble")
+    tables.put(objects, tables.table(do=["raise"] * 1000))
+    told = tables.told(objects, run(executor, tables.message("trouble", rows=1000)).outputs)
+    executor.stop()
+    assert len(told.failures) == 1000
+    logged = capfd.readouterr().err
+    assert logged.count("model raised") == 10
+    assert "rows failed" in logged
