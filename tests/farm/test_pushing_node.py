@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.signing import Signing
 from tests.farm.conftest import WAYS
 from tests.farm.harness import ROOT, Farm
 from tests.services import install, node
@@ -14,6 +15,7 @@ from tests.services.rabbitmq import RabbitMQ
 pytestmark = pytest.mark.parametrize("running", [WAYS[1]], indirect=True, scope="session")
 PROGRAM = ROOT / "examples" / "push-node"
 ROWS = 1000
+KEY = "penstock-penstock-penstock-penstock"
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,7 @@ def test_amqplib_pushes_a_thousand_rows_and_reads_what_came_of_them(farm: Farm, 
     env = {
         "AMQP_URL": f"amqp://guest:guest@127.0.0.1:{broker.port}/%2F",
         "PENSTOCK_TENANT": "acme",
+        "PENSTOCK_SIGNING_KEY": KEY,
     }
     rows = [{"x": [float(number)] * 16} for number in range(ROWS)]
     given = "\n".join(map(json.dumps, rows))
@@ -36,3 +39,7 @@ def test_amqplib_pushes_a_thousand_rows_and_reads_what_came_of_them(farm: Farm, 
     with farm.client() as client:
         jobs = [job for job in client.jobs.list(model="echo", status="succeeded") if job.id.startswith("node-")]
     assert len(jobs) == ROWS / 50
+    for job in jobs:
+        record = farm.jobs.get(job.id)
+        assert record is not None
+        Signing([KEY.encode()]).check(record.message)
