@@ -12,7 +12,7 @@ from typing import Any
 import amqp
 import pytest
 import redis
-from penstock import Penstock
+from penstock import Penstock, Pusher
 
 from storage import keys, roles
 from storage.access import Access
@@ -282,6 +282,15 @@ class TestUnderTheACL:
         store = redis.Redis.from_url(urls(farm, "producer")["PENSTOCK_REDIS_URL"], decode_responses=True)
         farm.until(lambda: store.hget(keys.job("pushed-1"), "status") == "succeeded", "it has run")
         store.close()
+
+    @pytest.mark.parametrize("replies", [False, True], ids=["records", "answers"])
+    def test_producer_is_all_that_the_sdk_needs_to_push(self, farm: Farm, replies: bool) -> None:
+        at = urls(farm, "producer")
+        with Pusher(
+            at["PENSTOCK_BROKER_URL"], redis=at["PENSTOCK_REDIS_URL"], replies=replies, tenant="acme"
+        ) as pusher:
+            rows = list(pusher.rows("echo", [{"x": X}] * 3, version="1"))
+        assert [row.outputs for row in rows] == [{"y": X}] * 3
 
 
 def connected(farm: Farm, role: str) -> Any:
