@@ -3,8 +3,8 @@
 python -m tests.services -- python -m bench.pushing [--rows 10000] [--rounds 3] [--no-keep]
 
 Rows of 16 floats through `echo`, each way in turn: `penstock.push` with 256 rows in a message, collected from answers
-and from the jobs' records; with a row in each message; and `client.jobs.submit_many` of a row each, waited for in
-order. Every row that comes back is compared. The result goes to bench/results/pushing-<date>.json, its table into
+and from the jobs' records; with a row in each message; and by `client.map`, a job of one row each through the gateway.
+Every row that comes back is compared. The result goes to bench/results/pushing-<date>.json, its table into
 docs/performance.md.
 """
 
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import penstock
-from penstock import Job, Penstock
+from penstock import Penstock
 
 from bench import machine, page, repository, systems
 from bench.processes import costs
@@ -45,12 +45,9 @@ def pushed(urls: dict[str, str], rows: int, *, shard_rows: int, records: bool) -
     return (row.outputs["y"] if row.outputs else row.error for row in found)
 
 
-def submitted(system: System, rows: int) -> Iterator[Any]:
+def mapped(system: System, rows: int) -> Iterator[Any]:
     with Penstock(system.url, system.key) as client:
-        jobs = client.jobs.submit_many({"model": "echo", "inputs": row} for row in table(rows))
-        for job in jobs:
-            assert isinstance(job, Job), job
-            yield client.jobs.result(client.jobs.wait(job))["y"][0]
+        yield from (found["y"][0] for found in client.map("echo", table(rows), concurrency=1000))
 
 
 WAYS: dict[str, Way] = {
@@ -58,7 +55,7 @@ WAYS: dict[str, Way] = {
     "pushed, 256 rows a message, from records": lambda _, urls, n: pushed(urls, n, shard_rows=256, records=True),
     "pushed, a row a message, from answers": lambda _, urls, n: pushed(urls, n, shard_rows=1, records=False),
     "pushed, a row a message, from records": lambda _, urls, n: pushed(urls, n, shard_rows=1, records=True),
-    "submitted to the gateway, a row a job": lambda system, _, n: submitted(system, n),
+    "`client.map`: a row a job, by the gateway": lambda system, _, n: mapped(system, n),
 }
 
 
@@ -77,7 +74,6 @@ def timed(way: Way, system: System, urls: dict[str, str], rows: int) -> dict[str
 def measure(folder: Path, urls: dict[str, str], rows: int, rounds: int) -> dict[str, Any]:
     system = systems.penstock(folder / "farm", repository.build(folder / "models", "echo"), urls)
     try:
-        # The gateway's way does not end in seconds for many rows.
         for way in WAYS.values():
             timed(way, system, urls, 200)
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
@@ -110,6 +106,7 @@ def main() -> int:
         print("no PENSTOCK_BROKER_URL: run it under `python -m tests.services --`", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+        load = os.getloadavg()[0]
         try:
             result = measure(Path(name), urls, asked.rows, asked.rounds)
         except (systems.StartError, RuntimeError, OSError) as error:
@@ -119,7 +116,8 @@ def main() -> int:
     if not asked.no_keep:
         when, about = datetime.now(UTC).isoformat(timespec="seconds"), machine.described()
         page.keep("pushing", {"when": when, "machine": about, "versions": machine.versions(urls), **result})
-        taken = f"{asked.rows:,} rows each. {about['processor']}, {about['cores']} cores, {when[:10]}."
+        where = f"{about['processor']}, {about['cores']} cores, load before {load:.1f}"
+        taken = f"{asked.rows:,} rows each. {where}, {when[:10]}."
         page.put("bench.pushing", f"{report(result)}\n\n{taken}")
     return 0
 
