@@ -25,7 +25,7 @@ TABULAR = {
 }  # fmt: skip
 OURS = {*ALLOWED, *BASE, "commands", "farm", "packages", "client", "tests", "bench", "examples"}
 #: Model runtimes, and what only executors need.
-HEAVY = ("torch", "onnxruntime", "openvino", "numpy", "celery")
+HEAVY = ("torch", "onnxruntime", "openvino", "numpy", "pyarrow", "celery")
 
 
 def imports(path: Path) -> set[str]:
@@ -97,4 +97,4 @@ def test_importing_the_gateway_loads_no_model_library() -> None:
 
 
 def test_importing_the_worker_loads_no_model_library() -> None:
-    assert not loaded_by("workers.serve") & {"torch", "onnxruntime", "openvino", "numpy"}
+    assert not loaded_by("workers.serve") & {"torch", "onnxruntime", "openvino", "numpy", "pyarrow"}
