@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -137,9 +137,19 @@ class Killer:
 
     def _kill_executor(self) -> None:
         worker = psutil.Process(self._farm.processes["worker-cpu"].pid)
-        executors = [child for child in worker.children() if "workers.child" in " ".join(child.cmdline())]
+        executors = [child for child in worker.children() if is_executor(child)]
         if executors:
-            self._random.choice(executors).send_signal(signal.SIGKILL)
+            # It may end by itself first.
+            with suppress(psutil.NoSuchProcess):
+                self._random.choice(executors).send_signal(signal.SIGKILL)
+
+
+def is_executor(process: psutil.Process) -> bool:
+    try:
+        return "workers.child" in " ".join(process.cmdline())
+    # One that was killed before, and that nobody has waited for yet.
+    except psutil.NoSuchProcess:
+        return False
 
 
 def left_over(farm: Farm) -> list[str]:
