@@ -31,8 +31,10 @@ class Folder:
         self._unfinished = self._root / UNFINISHED
         self._sweep()
 
-    def put(self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None) -> Stored:
-        path, incoming = self._path(key), Incoming(chunks, max_bytes=max_bytes)
+    def put(
+        self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None, digest: bool = True
+    ) -> Stored:
+        path, incoming = self._path(key), Incoming(chunks, max_bytes=max_bytes, digest=digest)
         with translated():
             self._unfinished.mkdir(parents=True, exist_ok=True)
         unfinished = self._unfinished / secrets.token_hex(16)

@@ -20,11 +20,14 @@ class Objects(Protocol):
     InvalidInput for a key that is none. A key must not be the beginning of another's path (`a` and `a/b`).
     """
 
-    def put(self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None) -> Stored:
+    def put(
+        self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None, digest: bool = True
+    ) -> Stored:
         """Store a stream in constant memory, over what was there.
 
         Nothing is visible under `key` until all of it is stored, and nothing at all when the source raises or has
-        more than `max_bytes` (PayloadTooLarge).
+        more than `max_bytes` (PayloadTooLarge). Without `digest` its SHA-256 is not told, which takes as
+        long as writing it to a folder does.
         """
 
     def open(self, key: str, *, start: int = 0, length: int | None = None, etag: str = "") -> Outgoing:

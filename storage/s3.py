@@ -38,11 +38,13 @@ class S3:
         self._made = False
         self._making = threading.Lock()
 
-    def put(self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None) -> Stored:
+    def put(
+        self, key: str, chunks: Iterable[bytes] | BinaryIO, *, max_bytes: int | None = None, digest: bool = True
+    ) -> Stored:
         check_key(key)
         if not self._made:
             self.ready()
-        incoming = Incoming(chunks, max_bytes=max_bytes)
+        incoming = Incoming(chunks, max_bytes=max_bytes, digest=digest)
         with translated():
             self._client.put_object(self._bucket, key, cast(BinaryIO, incoming), -1, part_size=PART_BYTES)
         return incoming.stored

@@ -17,7 +17,7 @@ class Stored(msgspec.Struct, frozen=True):
     """What was stored."""
 
     bytes: int
-    #: Hexadecimal.
+    #: Hexadecimal; empty where nobody asked for it.
     sha256: str
 
 
@@ -30,14 +30,14 @@ class Stat(msgspec.Struct, frozen=True):
 
 
 class Incoming:
-    """A source read in pieces of a wanted size, counted and hashed on the way."""
+    """A source read in pieces of a wanted size, counted and (with `digest`) hashed on the way."""
 
-    def __init__(self, source: Iterable[bytes] | BinaryIO, *, max_bytes: int | None) -> None:
+    def __init__(self, source: Iterable[bytes] | BinaryIO, *, max_bytes: int | None, digest: bool = True) -> None:
         self._chunks = pieces(source)
         self._left = b""
         self._max_bytes = max_bytes
         self._count = 0
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if digest else None
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end; raises PayloadTooLarge, and whatever the source raises."""
@@ -57,12 +57,13 @@ class Incoming:
         self._count += len(chunk)
         if self._max_bytes is not None and self._count > self._max_bytes:
             raise too_large(self._max_bytes)
-        self._hash.update(chunk)
+        if self._hash is not None:
+            self._hash.update(chunk)
 
     @property
     def stored(self) -> Stored:
         """What was read so far."""
-        return Stored(self._count, self._hash.hexdigest())
+        return Stored(self._count, self._hash.hexdigest() if self._hash else "")
 
 
 def pieces(source: Iterable[bytes] | BinaryIO) -> Iterator[bytes]:

@@ -231,7 +231,7 @@ class ShardRun:
     def _put(self, key: str, chunks: list[bytes]) -> Steps[str]:
         # Noted before: a store that does not answer may have taken it all the same.
         self._written.append(key)
-        writing = self._files.submit(partial(self._objects.put, key, chunks))
+        writing = self._files.submit(partial(self._objects.put, key, chunks, digest=False))
         yield from self._await(writing)
         writing.result()
         return key

@@ -39,7 +39,7 @@ def merge(
         written = csv_output.written(rows, columns)
     else:
         written = parquet_output.written(rows, columns, Typed(columns, tables(objects, rounds)))
-    return objects.put(key, written)
+    return objects.put(key, written, digest=False)
 
 
 def counted(tables: Iterator[pa.Table], told: Callable[[int], None]) -> Iterator[pa.Table]:

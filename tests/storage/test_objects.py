@@ -56,6 +56,12 @@ def test_stored_bytes_come_back_with_their_hash(objects: Objects) -> None:
     assert objects.size("acme/obj_1") == 11
 
 
+def test_a_hash_that_nobody_asks_for_is_not_made(objects: Objects) -> None:
+    stored = objects.put("acme/obj_1", [b"sluice", b" gate"], digest=False)
+    assert (stored.bytes, stored.sha256) == (11, "")
+    assert objects.read("acme/obj_1") == b"sluice gate"
+
+
 def test_empty_object_is_an_object(objects: Objects) -> None:
     assert objects.put("acme/empty", []).bytes == 0
     assert objects.size("acme/empty") == 0
