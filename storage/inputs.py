@@ -117,16 +117,16 @@ def split(uri: str) -> tuple[str, str]:
 def wildcard(key: str) -> re.Pattern[str]:
     """A key with wildcards as an expression; raises InvalidInput."""
     said = ""
-    for token in re.findall(r"\*\*/?|\*|\?|\[[^\]/]+\]|.", key, re.DOTALL):
-        if token == "**/":
+    for sign in re.findall(r"\*\*/?|\*|\?|\[[^\]/]+\]|.", key, re.DOTALL):
+        if sign == "**/":
             said += "(?:.*/)?"
-        elif token in ("**", "*", "?"):
-            said += {"**": ".*", "*": "[^/]*", "?": "[^/]"}[token]
-        elif len(token) > 1:
-            inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+        elif sign in ("**", "*", "?"):
+            said += {"**": ".*", "*": "[^/]*", "?": "[^/]"}[sign]
+        elif len(sign) > 1:
+            inner = sign[1:-1].replace("\\", "\\\\").replace("[", "\\[")
             said += f"[{'^' + inner[1:] if inner[0] == '!' else inner.replace('^', chr(92) + '^', 1)}]"
         else:
-            said += re.escape(token)
+            said += re.escape(sign)
     try:
         return re.compile(said)
     except re.error as error:
