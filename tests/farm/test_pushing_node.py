@@ -8,11 +8,14 @@ import pytest
 from tasks.signing import Signing
 from tests.farm.conftest import WAYS
 from tests.farm.harness import ROOT, Farm
-from tests.services import install, node
-from tests.services.fixtures import unavailable
+from tests.services import node
 from tests.services.rabbitmq import RabbitMQ
 
-pytestmark = pytest.mark.parametrize("running", [WAYS[1]], indirect=True, scope="session")
+pytestmark = [
+    pytest.mark.parametrize("running", [WAYS[1]], indirect=True, scope="session"),
+    # npm alone may take two minutes.
+    pytest.mark.timeout(300),
+]
 PROGRAM = ROOT / "examples" / "push-node"
 ROWS = 1000
 KEY = "penstock-penstock-penstock-penstock"
@@ -20,8 +23,7 @@ KEY = "penstock-penstock-penstock-penstock"
 
 @pytest.fixture(autouse=True)
 def _node() -> None:
-    if sentence := install.missing_sentence(install.EXTRAS):
-        unavailable(sentence)
+    node.require()
 
 
 def test_amqplib_pushes_a_thousand_rows_and_reads_what_came_of_them(farm: Farm, tmp_path: Path) -> None:

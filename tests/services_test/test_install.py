@@ -42,8 +42,7 @@ def test_root_installs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.
     ran = tmp_path / "ran"
     there = {*install.PACKAGES, *install.EXTRAS} - {"radosgw", "radosgw-admin"}
     only_programs(tmp_path, {*there, "apt-get"}, monkeypatch, body=f'echo "$DEBIAN_FRONTEND $*" >> {ran}')
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(install, "POLICY", tmp_path / "policy-rc.d")
+    as_root(tmp_path, monkeypatch)
 
     assert install.main() == 0
 
@@ -51,6 +50,21 @@ def test_root_installs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.
         "noninteractive update -q",
         "noninteractive install -y -q --no-install-recommends radosgw",
     ]
+
+
+def test_what_apt_has_not_for_single_tests_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_programs(tmp_path, {*install.PACKAGES, "apt-get"}, monkeypatch, body='case "$*" in *npm*) exit 100;; esac')
+    as_root(tmp_path, monkeypatch)
+    assert install.main() == 0
+    assert "nodejs npm (apt-get failed with code 100)" in capsys.readouterr().err
+
+
+def test_server_that_apt_has_not_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_programs(tmp_path, {*install.EXTRAS, "apt-get"}, monkeypatch, body="exit 100")
+    as_root(tmp_path, monkeypatch)
+    assert install.main() == 1
 
 
 def test_policy_against_starting_servers_goes_away_again(tmp_path: Path) -> None:
@@ -72,6 +86,11 @@ def test_each_test_process_has_its_own_part_of_a_server() -> None:
     assert own_part("amqp://guest:guest@127.0.0.1:5672//", 3) == "amqp://guest:guest@127.0.0.1:5672/gw3"
     assert own_part("redis://127.0.0.1:6379/0", 3) == "redis://127.0.0.1:6379/3"
     assert own_part("s3://a:b@127.0.0.1:9000/penstock?secure=false", 3) == "s3://a:b@127.0.0.1:9000/gw3?secure=false"
+
+
+def as_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(install, "POLICY", folder / "policy-rc.d")
 
 
 def only_programs(folder: Path, programs: set[str], monkeypatch: pytest.MonkeyPatch, *, body: str = "exit 1") -> None:
