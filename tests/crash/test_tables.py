@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.farm, pytest.mark.service, pytest.mark.xdist_group("se
 SEED, ROWS = 3, 30_000
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_kills_change_no_byte_of_a_tables_output(tmp_path: Path) -> None:
     require_servers()
     with tables.farm_of(tmp_path) as farm, Penstock(farm.url, farm.key, retry_for_s=tables.END_S) as client:
@@ -23,6 +23,7 @@ def test_kills_change_no_byte_of_a_tables_output(tmp_path: Path) -> None:
         peace = tables.scored(client, stored, tmp_path)
         assert peace.failed == ROWS // tables.BAD_EVERY
         killer = tables.Killer(farm, SEED, kills=3)
-        assert killer.beside(partial(tables.scored, client, stored, tmp_path)) == peace
-        assert killer.killed
+        # A quick machine may be through before the first kill.
+        while not killer.killed:
+            assert killer.beside(partial(tables.scored, client, stored, tmp_path)) == peace
         assert not tables.left_over(farm)

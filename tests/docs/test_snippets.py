@@ -26,8 +26,8 @@ from tests.services.ports import free_port
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?:^|[\s(])penstock ([a-z][a-z-]*)", re.MULTILINE)
 _TARGET = re.compile(r"(?:^|`)make ([a-z-]+)", re.MULTILINE)
-#: Seconds that a page's commands may take together.
-PATIENCE_S = 100
+#: Seconds that a page's commands may take together, on a machine that does other work; a farm is started besides.
+PATIENCE_S, STARTING_S = 300, 60
 SHELL, PYTHON = of("sh", "console"), of("python")
 #: How each kind of snippet is held; whatever is of another kind has to say why it is not.
 HELD = {"sh", "console", "python", "json", "yaml", "js", *LOOKED_AT}
@@ -164,6 +164,7 @@ def script(page: Path) -> str:
 @pytest.mark.repository
 @pytest.mark.farm
 @pytest.mark.xdist_group("docs")
+@pytest.mark.timeout(PATIENCE_S + STARTING_S)
 @pytest.mark.parametrize("page", pages_with(SHELL), ids=page_name)
 def test_shell_snippets_run_from_top_to_bottom(page: Path, farm: Farm, folder: Path) -> None:
     text = script(page).replace("http://127.0.0.1:8080", farm.url).replace("9000", str(free_port()))
@@ -185,6 +186,7 @@ def test_shell_snippets_run_from_top_to_bottom(page: Path, farm: Farm, folder: P
 @pytest.mark.repository
 @pytest.mark.farm
 @pytest.mark.xdist_group("docs")
+@pytest.mark.timeout(PATIENCE_S + STARTING_S)
 @pytest.mark.parametrize("snippet", [one for one in PYTHON if not one.reason and not one.file], ids=named)
 def test_python_snippets_run(snippet: Snippet, farm: Farm, folder: Path) -> None:
     code = snippet.text.replace("http://127.0.0.1:8080", farm.url)

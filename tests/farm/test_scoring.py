@@ -41,6 +41,7 @@ def test_table_is_scored_and_merged_in_its_order(farm: Farm, client: Penstock, t
     assert [job.id for job in client.jobs.list() if job.id.startswith("scr_")] == []
 
 
+@pytest.mark.timeout(300)
 def test_scoring_outlives_every_kill_of_its_driver(farm: Farm, client: Penstock, tmp_path: Path) -> None:
     uploaded = upload(farm, client, tmp_path, 20_000)
     files = []
@@ -64,5 +65,7 @@ def test_cancel_keeps_what_is_done_and_leaves_nothing_behind(farm: Farm, client:
     assert (done.status, done.output is not None) == ("canceled", True)
     table = pq.read_table(client.scorings.download(done, tmp_path / "out.parquet"))
     assert table.num_rows == done.rows.done < 40_000
-    assert table.column("custom_id").to_pylist() == [f"r{n}" for n in range(table.num_rows)]
+    # Of two shards under way the later one may be the one that was done.
+    numbers = [int(name.removeprefix("r")) for name in table.column("custom_id").to_pylist()]
+    assert numbers == sorted(set(numbers))
     assert not farm.redis.keys(f"penstock:job:{made.id}*")
