@@ -33,9 +33,6 @@ class End:
 class Ends(Protocol):
     """Where the ends of jobs are heard of: their records, or answers in a queue. For one thread."""
 
-    #: Whether an end can be missed for good.
-    misses: bool
-
     def expect(self, ids: Iterable[str]) -> None:
         """`take` is to tell of these."""
 
@@ -47,8 +44,6 @@ class Ends(Protocol):
 
 class Records:
     """The ends of the jobs expected. For one thread."""
-
-    misses = False
 
     def __init__(self, url: str, *, patience_s: float) -> None:
         redis = library("redis")

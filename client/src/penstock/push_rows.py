@@ -17,8 +17,9 @@ TURN = 16
 #: Seconds to wait for a result where nothing can be pushed meanwhile.
 WAIT_S = 0.2
 
-#: Where answers can be missed: without any for so long, what is awaited is pushed once more, for jobs that have ended
-#: are answered again; and after twice that, and so on.
+#: Without any result for so long, what is awaited is pushed once more, and again after twice that, and so on. A job
+#: that runs or has ended is not run again, and one that has ended is answered again; one of which nothing is left,
+#: neither message nor record, runs as if it were new.
 AGAIN_S = 30.0
 
 #: Fetches outputs that are too large for the record.
@@ -124,7 +125,7 @@ class Run:
         now = time.monotonic()
         if heard or not self._awaited:
             self._heard_s, self._again_s = now, AGAIN_S
-        elif self._ends.misses and now - self._heard_s > self._again_s:
+        elif now - self._heard_s > self._again_s:
             self._heard_s, self._again_s = now, self._again_s * 2
             for _, shard in list(islice(self._awaited.values(), TURN)):
                 self._link.put(self._envelope.shard(shard))
