@@ -143,7 +143,8 @@ class Pusher:
         """Outputs of jobs that were pushed, in the order given, each as soon as it and those before have ended.
 
         In place of outputs the error of a job that failed. Raises StillRunning after `timeout_s`. Answers in a queue
-        come to the Pusher that pushed the job: those of others take `redis`.
+        come to the Pusher that pushed the job, once; while it collects those of other jobs, it keeps the last 10,000
+        nobody has asked for. What others pushed, or is asked for later or twice, takes `redis`.
         """
         waiting, ended = list(job_ids), dict[str, End]()
         until = None if timeout_s is None else time.monotonic() + timeout_s

@@ -19,6 +19,8 @@ EXCHANGE = "penstock.replies"
 STAYS_S = 900
 #: Answers that the broker sends ahead.
 PREFETCH = 500
+#: Answers kept for who asks later, and jobs of which another answer is known to be of no use: the newest so many.
+EARLY, TAKEN = 10_000, 100_000
 #: Between tries to reach a broker that is away, seconds.
 PAUSE_S = 0.5
 
@@ -29,9 +31,6 @@ class Replies:
     Raises AccessError or BrokerUnavailable where no queue can be had.
     """
 
-    #: A job that another pusher has pushed before answers that one, while it has not ended.
-    misses = True
-
     def __init__(self, url: str, *, patience_s: float) -> None:
         self._pika = library("pika")
         self._parameters = parameters(self._pika, url)
@@ -39,8 +38,9 @@ class Replies:
         self._patience_s = patience_s
         self._away_since: float | None = None
         self._expected: set[str] = set()
-        #: Answers nobody has asked for yet.
+        #: Answers nobody has asked for yet; jobs whose answer was asked for and came. Both oldest first.
         self._early: dict[str, End] = {}
+        self._taken: dict[str, None] = {}
         self._heard: list[End] = []
         self._connection: Any = None
         #: What messages name in `reply-to`; the broker has chosen it.
@@ -51,7 +51,7 @@ class Replies:
     def expect(self, ids: Iterable[str]) -> None:
         for id in ids:
             if id in self._early:
-                self._heard.append(self._early.pop(id))
+                self._give(self._early.pop(id))
             else:
                 self._expected.add(id)
 
@@ -92,10 +92,16 @@ class Replies:
         ended = end(said["id"], said["status"], said.get("outputs"), said.get("outputs_key"), said.get("error"))
         if ended.id in self._expected:
             self._expected.discard(ended.id)
-            self._heard.append(ended)
-        else:
+            self._give(ended)
+        elif ended.id not in self._taken:
             self._early[ended.id] = ended
+            drop_oldest(self._early, EARLY)
         channel.basic_ack(method.delivery_tag)
+
+    def _give(self, ended: End) -> None:
+        self._heard.append(ended)
+        self._taken[ended.id] = None
+        drop_oldest(self._taken, TAKEN)
 
     def _try(self, step: Any) -> None:
         try:
@@ -114,3 +120,9 @@ class Replies:
             time.sleep(PAUSE_S)
         else:
             self._away_since = None
+
+
+def drop_oldest(found: dict[str, Any], most: int) -> None:
+    """Leave no more than `most` entries."""
+    while len(found) > most:
+        del found[next(iter(found))]
