@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import urllib3
 from minio import Minio
@@ -13,6 +14,7 @@ from storage import presigning
 from storage.multipart import Part, require
 from storage.objectkeys import check_key
 from storage.s3server import CONNECT_S, Server
+from storage.s3server import client as connected
 
 #: What S3 says of parts that are not those that were stored.
 WRONG_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"})
@@ -25,6 +27,7 @@ class S3Parts:
 
     def __init__(self, server: Server, client: Minio) -> None:
         self._server, self._bucket, self._client = server, server.bucket, client
+        self._patient = connected(replace(server, timeout_s=COMPLETING_S), server.host, secure=server.secure)
         timeout = urllib3.Timeout(connect=CONNECT_S, read=SENDING_S)
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False)
 
@@ -65,7 +68,7 @@ class S3Parts:
         # Some servers answer for an upload that is over as if they were out of order.
         require(parts, self.parts(key, id))
         with translated():
-            self._client._complete_multipart_upload(
+            self._patient._complete_multipart_upload(
                 self._bucket, key, id, [S3Part(part.number, part.etag) for part in parts]
             )
 

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from minio import Minio
 
 from errors import InvalidInput, NotFound, ObjectsUnavailable
 from storage.multipart import SMALLEST_PART, Part
+from storage.multipart_s3 import COMPLETING_S, S3Parts
 from storage.objects import Objects, open_objects
+from storage.s3 import S3
+from storage.s3server import parse
 from tests.services.ports import free_port
 
 KEY = "acme/objects/obj_1"
@@ -156,3 +160,17 @@ def test_a_store_that_is_away_is_told() -> None:
     away = open_objects(f"s3://key:secret@127.0.0.1:{free_port()}/bucket?secure=false")
     with pytest.raises(ObjectsUnavailable):
         away.multipart().begin(KEY)
+
+
+def test_putting_parts_together_may_take_longer_than_any_other_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def complete(client: Minio, *_: object) -> None:
+        waited.append(client._http.connection_pool_kw["timeout"].read_timeout)
+
+    part = Part(1, 5, "etag")
+    monkeypatch.setattr(Minio, "_complete_multipart_upload", complete)
+    monkeypatch.setattr(S3Parts, "parts", lambda *_: [part])
+    store = S3(parse("s3://key:secret@127.0.0.1:1/bucket?secure=false&timeout_s=0.5"))
+    store._parts.complete(KEY, "upload", [part])
+    assert waited == [COMPLETING_S]
