@@ -103,4 +103,4 @@ def scoring(app: Celery, parts: Parts) -> Ticking:
         seats.stop.set()
 
     worker_shutting_down.connect(stopping, weak=False)
-    return scoring_tasks.Dispatcher(app, parts.scorings, parts.client, queue=SCORING_QUEUE)
+    return scoring_tasks.Dispatcher(app, parts.scorings, queue=SCORING_QUEUE)

@@ -1,4 +1,4 @@
-"""A thread that does the farm's chores every moment, in one process of the farm at a time."""
+"""A thread that does the farm's chores every moment, as a rule in one process of the farm at a time."""
 
 import logging
 import threading
@@ -20,11 +20,11 @@ LOCK_S = 10
 
 
 class Ticking(ABC):
-    """Calls `work` again and again while it holds the farm's lock of that name."""
+    """Calls `work` again and again while it holds the farm's lock of that name; without `client`, in every process."""
 
-    def __init__(self, name: str, client: "redis.Redis") -> None:
+    def __init__(self, name: str, client: "redis.Redis | None") -> None:
         self._name = name
-        self._lock = client.lock(keys.lock(name), timeout=LOCK_S, blocking=False, thread_local=False)
+        self._lock = client and client.lock(keys.lock(name), timeout=LOCK_S, blocking=False, thread_local=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-{uuid.uuid4().hex[:6]}", daemon=True)
 
@@ -45,21 +45,27 @@ class Ticking(ABC):
     def _run(self) -> None:
         while not self._stop.wait(TICK_S):
             try:
-                if self._lock.owned():
-                    self._lock.reacquire()
-                elif not self._lock.acquire():
-                    continue
-                self.work()
+                if self._held():
+                    self.work()
             # A part of the farm is away, or another process took over: what is due stays due. Everything, because
             # transports raise whatever they like, and a thread that ended would be missed by nobody.
             except Exception as error:  # noqa: BLE001
                 log.warning(f"{self._name} could not work", extra={"reason": repr(error)})
         self.close()
         try:
-            if self._lock.owned():
+            if self._lock is not None and self._lock.owned():
                 self._lock.release()
         except (RedisError, LockError) as error:
             log.info(f"{self._name} lock left to run out", extra={"reason": str(error)})
+
+    def _held(self) -> bool:
+        """Keep the lock, or try to get it."""
+        if self._lock is None:
+            return True
+        if self._lock.owned():
+            self._lock.reacquire()
+            return True
+        return bool(self._lock.acquire())
 
 
 def ticking_step(thread: Ticking) -> type[Any]:

@@ -7,10 +7,8 @@ twice, or to a process that dies, does no harm: what nobody drives is asked for 
 import logging
 import threading
 import time
-import uuid
 from typing import Any
 
-import redis
 from celery import Celery
 
 from errors import StoreUnavailable
@@ -33,9 +31,9 @@ AGAIN_S, STALE_S = 1.0, 5
 class Dispatcher(Ticking):
     """Publishes a task for each scoring that nobody drives."""
 
-    def __init__(self, app: Celery, scorings: Scorings, client: "redis.Redis", *, queue: str) -> None:
-        # A lock of its own: asking twice does no harm, and waiting out the lock of one that died would.
-        super().__init__(f"scorings-{uuid.uuid4().hex}", client)
+    def __init__(self, app: Celery, scorings: Scorings, *, queue: str) -> None:
+        # No lock: asking twice does no harm, and waiting out the lock of one that died would.
+        super().__init__("scorings", None)
         self._scorings = scorings
         self._post = Post(app, queue=queue)
         self._next_s = 0.0

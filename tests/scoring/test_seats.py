@@ -67,7 +67,7 @@ def test_task_is_published_for_each_that_nobody_drives(desk: Desk, monkeypatch: 
 
     monkeypatch.setattr(dispatching, "Post", Post)
     scorings: Scorings = desk.scorings
-    dispatcher = dispatching.Dispatcher(None, scorings, desk.store, queue="q")
+    dispatcher = dispatching.Dispatcher(None, scorings, queue="q")
     dispatcher.work()
     desk.table([[1, 1]])
     for number in range(MOST + 2):
