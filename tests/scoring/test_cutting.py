@@ -133,7 +133,6 @@ def test_rows_file_comes_back_from_the_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"mapping": {"y": "text"}}, "'y' is no input of the model; its inputs are 'x'"),
         ({"mapping": {"x": "X"}}, "column 'X', which is not there; there are 'x', 'text', 'custom_id'"),
         ({"mapping": {"x": "texd"}}, "did you mean 'text'?"),
         ({"mapping": {"x": ("text", "custom_id")}}, "takes 3 values in each row, and 2 columns are mapped"),
