@@ -50,4 +50,4 @@ def leftovers(places: Places, *, failed: int) -> list[str]:
 
     Outputs of shards stay where rows may be run again: they are merged once more then.
     """
-    return [places.rows] if failed else [places.rows, places.outputs, places.indexes]
+    return [places.rows] if failed else [places.rows, places.outputs, places.indexes, places.errors]

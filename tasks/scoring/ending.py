@@ -17,7 +17,7 @@ from tasks.scoring.ledger import Ledger
 from tasks.scoring.merging import failed_rows, merge, merge_failures
 from tasks.scoring.parts import Parts, Watch
 from tasks.scoring.running import Running
-from tasks.scoring.shard import Places, Shard
+from tasks.scoring.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Ending:
         self._watch = watch
         self._bell = bell
         self._spec = ledger.scoring.spec
-        self._places = Places(self._spec.tenant, self._spec.id)
+        self._places = ledger.places
         self._index = Index(parts.objects, self._places)
         self._failed = 0
 
@@ -123,7 +123,7 @@ class Ending:
         parts = self._counted(batched(self._failures()))
         first = next(parts, None)
         if first is None:
-            self._parts.objects.delete(self._places.errors)
+            # Another go at this end reads the file of the round before: it stays until the end is noted.
             return {"errors_key": "", "errors_bytes": 0}
         stored = merge_failures(self._parts.objects, itertools.chain([first], parts), self._places.errors)
         return {"errors_key": self._places.errors, "errors_bytes": stored.bytes}
@@ -147,7 +147,9 @@ class Ending:
     # -- what is left -------------------------------------------------------------------------------------------
 
     def _clean(self) -> None:
-        for prefix in leftovers(self._places, failed=self._failed):
+        # The failed rows may be run again by now, and the next round has rows files of its own.
+        doomed = [self._places.rows_now] if self._failed else leftovers(self._places, failed=0)
+        for prefix in doomed:
             self._parts.objects.delete_prefix(prefix)
 
 

@@ -47,7 +47,7 @@ def halves(objects: Objects, places: Places, shard: Shard, number: int, max_item
         (table.slice(0, first), shard.start, middle), (table.slice(first), middle, shard.end),
     ):  # fmt: skip
         half = Shard(
-            number=number, start=start, end=end, rows=rows.num_rows, rows_key=places.rows_of(number), half=True,
+            number=number, start=start, end=end, rows=rows.num_rows, rows_key=places.half_of(number), half=True,
             losses=shard.losses,
         )  # fmt: skip
         if own := [one for one in unread if start <= one.row < end]:

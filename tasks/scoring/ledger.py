@@ -9,7 +9,7 @@ import msgspec
 from storage.driven import ENDED, FOLDED, SHARDS, Command, Hold, State
 from storage.scoring import ScoringStatus
 from tasks.scoring.index import SHARDS_EACH, Index
-from tasks.scoring.shard import Shard, decode
+from tasks.scoring.shard import Places, Shard, decode
 
 #: Seconds that a rate is taken over.
 RATE_S = 10.0
@@ -56,6 +56,11 @@ class Ledger:
     @property
     def round(self) -> int:
         return self.scoring.round
+
+    @property
+    def places(self) -> Places:
+        """Keys of this round's objects, as this driver writes them."""
+        return Places(self.scoring.tenant, self.scoring.id, round=self.round, epoch=self._hold.epoch)
 
     # -- notes --------------------------------------------------------------------------------------------------
 

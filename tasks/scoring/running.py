@@ -20,7 +20,7 @@ from tasks.scoring.jobs import ShardJobs
 from tasks.scoring.ledger import Ledger
 from tasks.scoring.merging import failed_rows
 from tasks.scoring.parts import Parts, Watch
-from tasks.scoring.shard import Places, Shard, decode_result, number_of
+from tasks.scoring.shard import Shard, decode_result, number_of
 from tasks.scoring.sources import open_source
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Running:
         self._watch = watch
         self._bell = bell
         self._spec = ledger.scoring.spec
-        self._places = Places(self._spec.tenant, self._spec.id)
+        self._places = ledger.places
         self._ahead: Ahead | None = None
         #: Rows that failed alone since this go began.
         self._alone = 0
@@ -135,7 +135,7 @@ class Running:
 
     def _store(self, cut: Cut) -> str:
         """Put a cut's rows into the store; the key. Where it is made anew after a crash, it has the same."""
-        key = self._places.cut_of(self._ledger.round, cut.start)
+        key = self._places.cut_of(cut.start, cut.end)
         put_rows(self._parts.objects, key, cut.rows)
         return key
 

@@ -70,31 +70,39 @@ def number_of(id: str) -> tuple[int, str]:
 
 
 class Places:
-    """Keys of a scoring's objects."""
+    """Keys of a scoring's objects.
 
-    def __init__(self, tenant: str, scoring: str) -> None:
+    A driver that lost its lease in the middle of a write must not write over its successor's files: what is not noted
+    yet has the driver's epoch in its name, or a name that tells its content.
+    """
+
+    def __init__(self, tenant: str, scoring: str, *, round: int = 1, epoch: int = 0) -> None:
         self.all = f"{tenant}/scorings/{scoring}/"
         self.rows = self.all + "in/"
         self.outputs = self.all + "out/"
         self.indexes = self.all + "index/"
         self.errors = self.all + "errors.jsonl"
+        #: What the rows files of this round begin with.
+        self.rows_now = f"{self.rows}{round:04}-"
+        self._epoch = epoch
 
     def output(self, format: str) -> str:
         return f"{self.all}output.{format}"
 
-    def rows_of(self, number: int) -> str:
-        return f"{self.rows}{number:0{DIGITS}}.arrow"
+    def half_of(self, number: int) -> str:
+        """The rows of a part of a shard."""
+        return f"{self.rows_now}half-{number:0{DIGITS}}-{self._epoch}.arrow"
 
-    def cut_of(self, round: int, start: int) -> str:
-        """The rows of a shard as it was cut, by its first row."""
-        return f"{self.rows}{round:04}-{start:012}.arrow"
+    def cut_of(self, start: int, end: int) -> str:
+        """The rows of a shard as it was cut: its first, and one past its last."""
+        return f"{self.rows_now}{start:012}-{end:012}.arrow"
 
     def output_of(self, number: int, suffix: str) -> str:
         """What a worker's keys for the outputs begin with."""
         return f"{self.outputs}{number:0{DIGITS}}{suffix}"
 
     def unread_of(self, number: int) -> str:
-        return f"{self.outputs}{number:0{DIGITS}}-unread.jsonl"
+        return f"{self.outputs}{number:0{DIGITS}}-{self._epoch}-unread.jsonl"
 
     def index(self, round: int, part: int) -> str:
         return f"{self.indexes}{round:04}-{part:06}.json"
