@@ -96,6 +96,7 @@ class ShardRun:
         self._words = Words()
         self._failures: list[Failure] = []
         self.compute_ms = 0.0
+        self._spent_ms = 0.0
         #: What it waits for, where it does.
         self.pending: Future[Any] | None = None
         #: Micro-batches that are left, where that is known.
@@ -224,7 +225,7 @@ class ShardRun:
             failed = yield from self._put(f"{self._shard.output}-{self._attempt}.jsonl", lines)
         told = {
             "rows": len(kept), "failed": len(self._failures), "output": output, "failures": failed, "bytes": size,
-            "compute_ms": round(self.compute_ms, 3),
+            "compute_ms": round(self.compute_ms, 3), "spent_ms": round(self._spent_ms, 3),
         }  # fmt: skip
         return wire.Result(outputs=msgspec.json.encode(told), written=tuple(self._written))
 
@@ -252,6 +253,7 @@ class ShardRun:
 
     def _add(self, stage: str, ms: float) -> None:
         self._spent.stages_ms[stage] += ms
+        self._spent_ms += ms
         if stage == "compute":
             self.compute_ms += ms
 

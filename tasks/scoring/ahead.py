@@ -4,10 +4,11 @@ A row is decoded by one thread, in order, and stored by others: a store answers 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from storage.scoring import Failure
 from tasks.scoring.cutting import Cut
 
 #: Shards that are ready, or on their way to the store.
@@ -16,9 +17,12 @@ WRITERS = 2
 
 
 class Ready(NamedTuple):
-    """A shard whose rows lie in the store, if it has any."""
+    """A shard whose rows lie in the store, if it has any: they are not held here, it may wait for long."""
 
-    cut: Cut
+    start: int
+    end: int
+    rows: int
+    failures: Sequence[Failure]
     #: Key of its rows file; empty where it has no rows.
     rows_key: str
 
@@ -58,4 +62,5 @@ class Ahead(Iterator[Ready]):
         return None if cut is None else self._writers.submit(self._put, cut)
 
     def _put(self, cut: Cut) -> Ready:
-        return Ready(cut, self._store(cut) if cut.rows is not None and cut.rows.num_rows else "")
+        rows = cut.rows.num_rows if cut.rows is not None else 0
+        return Ready(cut.start, cut.end, rows, cut.failures, self._store(cut) if rows else "")

@@ -1,6 +1,8 @@
 """The input as shards: looked at, counted and cut into rows files, in constant memory."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,16 +11,20 @@ import pyarrow as pa
 from models import columns
 from storage.objects import Objects
 from storage.scoring import Failure, Spec
+from tasks.scoring import pacing
 from tasks.scoring.chunk import Chunk, between
 from tasks.scoring.formats import FORMATS
 from tasks.scoring.looking import look
 from tasks.scoring.plan import plan
 from tasks.scoring.sources import Source
+from tasks.scoring.weighing import weight_of_rows
 
 __all__ = ["Cut", "count", "cuts", "look", "put_rows"]
 
 #: Beyond any row.
 NEVER = 2**62
+#: Rows of the shard that is begun next.
+Size = Callable[[], int]
 
 
 class Cut(NamedTuple):
@@ -44,37 +50,67 @@ def count(spec: Spec, source: Source, told: Callable[[int], None]) -> int:
 
 
 def cuts(
-    spec: Spec, source: Source, *, shard_rows: int, from_row: int = 0, only: Iterator[int] | None = None
+    spec: Spec, source: Source, *, shard_rows: int | Size, from_row: int = 0, only: Iterator[int] | None = None
 ) -> Iterator[Cut]:
-    """The input in shards whose boundaries are multiples of `shard_rows`, from row `from_row` on (such a multiple).
+    """The input in shards of `shard_rows` rows (a multiple of the model's batches), from row `from_row` on.
 
-    `only`: rising row numbers; then a shard holds the next `shard_rows` of them, and its `start` and `end` are the
-    first one's and one past the last one's. Raises InputChanged, ObjectsUnavailable, InvalidInput (the file turned out
-    to be broken beyond single rows).
+    A shard whose rows come to `pacing.MOST_BYTES` ends with that batch. `only`: rising row numbers; then a shard holds
+    the next of them, and its `start` and `end` are the first one's and one past the last one's. Raises InputChanged,
+    ObjectsUnavailable, InvalidInput (the file turned out to be broken beyond single rows).
     """
     form = FORMATS[spec.format]
     made = plan(spec, form.names(source))
+    size: Size = partial(int, shard_rows) if isinstance(shard_rows, int) else shard_rows
     if only is None:
-        yield from consecutive(form.chunks(made, source, lambda: from_row), shard_rows, from_row)
+        yield from consecutive(form.chunks(made, source, lambda: from_row), size, spec.max_items, from_row)
     else:
         wanted = Wanted(only)
-        yield from chosen(form.chunks(made, source, wanted.first), shard_rows, wanted)
+        yield from chosen(form.chunks(made, source, wanted.first), size, spec.max_items, wanted)
 
 
-def consecutive(chunks: Iterator[Chunk], shard_rows: int, from_row: int) -> Iterator[Cut]:
+def consecutive(chunks: Iterator[Chunk], size: Size, max_items: int, from_row: int) -> Iterator[Cut]:
     start = from_row
+    end = start + size()
     held: list[Chunk] = []
+    room = Room()
     for chunk in chunks:
         rest: Chunk | None = chunk
         while rest is not None and rest.end > start:
-            end = start + shard_rows
-            head, rest = split(rest, max(start, rest.start), end)
+            begin = max(start, rest.start)
+            head, after = split(rest, begin, end)
+            batches = range(begin + max_items - (begin - start) % max_items, head.end + max_items, max_items)
+            full = room.fill(head.rows, batches)
+            if full is not None:
+                end = min(end, batches[full])
+                head, after = split(rest, begin, end)
             held.append(head)
+            rest = after
             if head.end == end:
                 yield joined(start, end, held)
-                start, held = end, []
+                held, room, start = [], Room(), end
+                end = start + size()
     if held:
         yield joined(start, held[-1].end, held)
+
+
+class Room:
+    """What fits into a shard yet, in bytes."""
+
+    def __init__(self) -> None:
+        self._left = pacing.MOST_BYTES
+
+    def fill(self, rows: pa.Table | None, ends: Sequence[int]) -> int | None:
+        """Take further rows; which of `ends` (row numbers one past, rising, the last beyond all) it is full at.
+
+        None where it is not full, or was so before.
+        """
+        if self._left <= 0 or rows is None:
+            return None
+        left, weight = self._left, weight_of_rows(rows)
+        self._left -= weight
+        if weight < left:
+            return None
+        return bisect_left(ends, left, key=lambda end: weight_of_rows(between(rows, 0, end)))
 
 
 def split(chunk: Chunk, start: int, end: int) -> tuple[Chunk, Chunk | None]:
@@ -113,18 +149,28 @@ class Wanted:
         return taken
 
 
-def chosen(chunks: Iterator[Chunk], shard_rows: int, wanted: Wanted) -> Iterator[Cut]:
+def chosen(chunks: Iterator[Chunk], size: Size, max_items: int, wanted: Wanted) -> Iterator[Cut]:
     held: list[Chunk] = []
-    count = 0
+    count, most = 0, size()
+    room = Room()
     for chunk in chunks:
         numbers = wanted.before(chunk.end)
         while numbers:
-            now, numbers = numbers[: shard_rows - count], numbers[shard_rows - count :]
-            held.append(picked(chunk, now))
+            now = numbers[: most - count]
+            part = picked(chunk, now)
+            batches = range(max_items - count % max_items, len(now) + max_items, max_items)
+            full = room.fill(part.rows, [now[min(many, len(now)) - 1] + 1 for many in batches])
+            if full is not None:
+                most = min(most, count + batches[full])
+                now = numbers[: most - count]
+                part = picked(chunk, now)
+            numbers = numbers[len(now) :]
+            held.append(part)
             count += len(now)
-            if count == shard_rows:
+            if count == most:
                 yield joined(held[0].start, held[-1].end, held)
-                held, count = [], 0
+                held, room, count = [], Room(), 0
+                most = size()
         if wanted.first() == NEVER:
             break
     if held:

@@ -77,9 +77,10 @@ class Ledger:
         return self._hold.news()
 
     def decide(self, shard_rows: int) -> None:
-        """So many rows has a shard, from now on and in every round."""
-        self.shard_rows = shard_rows
+        """So many rows has a shard that is cut from now on, in every round."""
+        # Noted first: another thread cuts by it.
         self.keep(shard_rows=shard_rows)
+        self.shard_rows = shard_rows
 
     def begin_round(self) -> ScoringStatus:
         """From queued to validating; a further round counts anew the rows that failed."""

@@ -6,8 +6,8 @@ from statistics import median
 from storage.statistics import Histogram
 from storage.workers import WorkerStatus
 
-#: What a shard is to take an executor, and most rows and bytes of one. A larger one makes a loss cost more, a smaller
-#: one costs more around it.
+#: What a shard is to take an executor, and most rows of one; with the batch that makes it so many bytes it ends. A
+#: larger one makes a loss cost more, a smaller one costs more around it.
 SHARD_MS = 1000.0
 MOST_ROWS = 16_384
 MOST_BYTES = 8 * 2**20
@@ -44,8 +44,11 @@ def cost_ms(figures: Mapping[str, float]) -> float | None:
     return spent / rows if rows and spent else None
 
 
-def shard_rows(row_ms: float, *, row_bytes: float, max_items: int) -> int:
-    """Rows of a shard, a multiple of `max_items`: micro-batches are the same however a table is cut."""
+def shard_rows(row_ms: float, *, max_items: int, row_bytes: float = 0.0) -> int:
+    """Rows of a shard, a multiple of `max_items`: micro-batches are the same however a table is cut.
+
+    Where rows have so many bytes that it ends early, `row_bytes` says so beforehand.
+    """
     most = min(MOST_ROWS, SHARD_MS / max(row_ms, 1e-6), MOST_BYTES / max(row_bytes, 1.0))
     return max(1, int(most) // max_items) * max_items
 
@@ -62,6 +65,7 @@ def halved(rows: int, max_items: int) -> int:
     return rows // 2
 
 
-def straggles(ran_ms: float, durations_ms: Sequence[float]) -> bool:
-    """Whether a shard takes far longer than others did."""
-    return len(durations_ms) >= LEAST and ran_ms > max(SLOW_MS, SLOW_TIMES * median(durations_ms))
+def straggles(ran_ms: float, durations_ms: Sequence[float], *, expected_ms: float | None = None) -> bool:
+    """Whether a shard takes far longer than others did or, where few have ended, than is expected of it."""
+    usual_ms = median(durations_ms) if len(durations_ms) >= LEAST else expected_ms
+    return usual_ms is not None and ran_ms > max(SLOW_MS, SLOW_TIMES * usual_ms)

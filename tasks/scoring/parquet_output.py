@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import types
 
-from models.columns import Sink, listed, textual
+from models.columns import Sink, textual
 from tasks.scoring.columns_out import Column
 from tasks.scoring.typing_texts import Typed
+from tasks.scoring.weighing import weight_of_rows
 
 #: Rows are weighed so many at a time.
 BLOCK_ROWS = 1024
@@ -45,7 +44,7 @@ def groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     for block in blocks(tables):
         held.append(block)
         rows += len(block)
-        size += sum(weight(column.combine_chunks()) for column in block.columns)
+        size += weight_of_rows(block)
         if rows >= GROUP_ROWS or size >= GROUP_BYTES:
             yield pa.concat_tables(held).combine_chunks()
             held, rows, size = [], 0, 0
@@ -66,14 +65,3 @@ def blocks(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         count += len(table) - at
     if count:
         yield pa.concat_tables(held)
-
-
-def weight(array: pa.Array) -> int:
-    """Bytes of the values, whatever memory lies around them."""
-    if listed(array.type):
-        return 4 * len(array) + weight(array.flatten())
-    if types.is_struct(array.type):
-        return sum(weight(field) for field in array.flatten())
-    if textual(array.type) or types.is_binary(array.type) or types.is_large_binary(array.type):
-        return 4 * len(array) + (pc.sum(pc.binary_length(array)).as_py() or 0)
-    return len(array) * 8

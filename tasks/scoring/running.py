@@ -21,6 +21,7 @@ from tasks.scoring.ledger import Ledger
 from tasks.scoring.merging import failed_rows
 from tasks.scoring.parts import Parts, Watch
 from tasks.scoring.shard import Shard, decode_result, number_of
+from tasks.scoring.sizing import Sizing
 from tasks.scoring.sources import open_source
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Running:
         #: Keys of rows files that are needed no more.
         self._doomed: list[str] = []
         self._durations: deque[float] = deque(maxlen=32)
-        self._probe_ms: float | None = None
+        self._sizing = Sizing(ledger)
         self._executors = 0
         self._workers_at = self._swept_at = float("-inf")
 
@@ -71,6 +72,7 @@ class Running:
     def _run(self) -> None:
         ledger = self._ledger
         self._again()
+        self._sizing.begin()
         while ledger.status is ScoringStatus.RUNNING:
             self._watch.check()
             ledger.status, ended = ledger.news()
@@ -117,10 +119,8 @@ class Running:
             return True
         if ledger.exhausted or len(ledger.shards) >= pacing.AHEAD:
             return False
-        if not ledger.shard_rows and not self._decide():
-            return False
         if self._ahead is None:
-            self._ahead = Ahead(self._cut(ledger.shard_rows), self._store)
+            self._ahead = Ahead(self._cut(), self._store)
         ready = next(self._ahead, None)
         if ready is None:
             ledger.exhaust()
@@ -149,54 +149,29 @@ class Running:
             )
         return pacing.window(self._executors)
 
-    def _cut(self, rows: int) -> Iterator[Cut]:
+    def _cut(self) -> Iterator[Cut]:
         ledger = self._ledger
         only = None
         if ledger.round > 1:
             failed = (one.row for one in failed_rows(self._parts.objects, self._places.errors))
             only = itertools.dropwhile(lambda row: row < ledger.row, failed)
         source = open_source(self._spec, self._parts.objects, self._parts.settings)
-        return cuts(self._spec, source, shard_rows=rows, from_row=ledger.row, only=only)
+        return cuts(self._spec, source, shard_rows=self._sizing.rows, from_row=ledger.row, only=only)
 
     def _put_out(self, ready: Ready) -> None:
-        cut, rows_key = ready
         number, places, objects = self._ledger.number, self._places, self._parts.objects
-        shard = Shard(number=number, start=cut.start, end=cut.end, rows=cut.rows.num_rows if cut.rows else 0)
-        if cut.failures:
-            put_failures(objects, places.unread_of(number), cut.failures)
-            shard = msgspec.structs.replace(shard, unread=len(cut.failures), unread_key=places.unread_of(number))
-        if not rows_key:
-            self._ledger.add(shard, row=cut.end)
+        shard = Shard(number=number, start=ready.start, end=ready.end, rows=ready.rows)
+        if ready.failures:
+            put_failures(objects, places.unread_of(number), ready.failures)
+            shard = msgspec.structs.replace(shard, unread=len(ready.failures), unread_key=places.unread_of(number))
+        if not ready.rows_key:
+            self._ledger.add(shard, row=ready.end)
             done = msgspec.structs.replace(shard, done=True, failed=shard.unread)
             self._ledger.replace([shard], [done])
             return
-        shard = msgspec.structs.replace(shard, rows_key=rows_key, out=("",))
-        self._ledger.add(shard, row=cut.end)
+        shard = msgspec.structs.replace(shard, rows_key=ready.rows_key, out=("",))
+        self._ledger.add(shard, row=ready.end)
         self._jobs.publish(shard, shard.out)
-
-    def _decide(self) -> bool:
-        """How many rows a shard has, from what was measured; whether that is known now.
-
-        Where nothing was measured, a first shard of one batch is put out, and what it took is waited for.
-        """
-        spec, ledger = self._spec, self._ledger
-        if spec.shard_rows:
-            ledger.decide(pacing.whole_batches(spec.shard_rows, spec.max_items))
-            return True
-        figures = self._parts.workers.figures([(spec.pool, spec.model, spec.version)])[0]
-        row_ms = self._probe_ms if self._probe_ms is not None else pacing.cost_ms(figures)
-        if row_ms is None and ledger.open:
-            return False  # the probe is out
-        probe = next(self._cut(spec.max_items), None)
-        if probe is None:
-            ledger.exhaust()
-            return False
-        if row_ms is None:
-            self._put_out(Ready(probe, self._store(probe) if probe.rows is not None and probe.rows.num_rows else ""))
-            return False
-        row_bytes = probe.rows.nbytes / probe.rows.num_rows if probe.rows else 0.0
-        ledger.decide(pacing.shard_rows(row_ms, row_bytes=row_bytes, max_items=spec.max_items))
-        return True
 
     # -- ended --------------------------------------------------------------------------------------------------
 
@@ -219,8 +194,7 @@ class Running:
     def _succeeded(self, shard: Shard, suffix: str, job: Job) -> None:
         result = decode_result(job.outputs or b"")
         self._durations.append(job.completed_ms - job.started_ms)
-        if not self._ledger.shard_rows:
-            self._probe_ms = (result.compute_ms or job.compute_ms) / shard.rows
+        self._sizing.ended(shard, result)
         done = msgspec.structs.replace(
             shard, done=True, out=(), failed=shard.unread + result.failed, output_key=result.output,
             failures_key=result.failures,
@@ -313,9 +287,18 @@ class Running:
                 self.settle({job.id})
             elif idle > 0 and job.status is Status.RUNNING and not shard.twin:
                 ran_ms = self._parts.jobs.now_ms() - job.started_ms
-                if pacing.straggles(ran_ms, self._durations):
+                if pacing.straggles(ran_ms, self._durations, expected_ms=self._expected_ms(shard)):
                     idle -= 1
                     self._twin(shard)
+
+    def _expected_ms(self, shard: Shard) -> float | None:
+        """What it should take by what rows of this table took, or else the model's rows; None: nobody knows."""
+        row_ms = self._sizing.row_ms
+        if row_ms is None:
+            spec = self._spec
+            (figures,) = self._parts.workers.figures([(spec.pool, spec.model, spec.version)])
+            row_ms = pacing.cost_ms(figures)
+        return None if row_ms is None else shard.rows * row_ms
 
     def _twin(self, shard: Shard) -> None:
         """Run it a second time elsewhere; whichever ends first counts."""

@@ -52,6 +52,8 @@ class Result(msgspec.Struct, frozen=True):
     failures: str = ""
     bytes: int = 0
     compute_ms: float = 0.0
+    #: What it took the executor: rows read, computed and made outputs, not what the object store took.
+    spent_ms: float = 0.0
 
 
 _encode = msgspec.json.Encoder().encode

@@ -99,6 +99,8 @@ class Executors:
         self.held: Callable[[str], bool] = lambda id: False
         #: Whether a row fails, by its number and x.
         self.fails: Callable[[int, list[int]], bool] = lambda row, x: 13 in x
+        #: What a row takes, milliseconds.
+        self.row_ms: Callable[[], float] = lambda: 1.0
         #: Run each message twice, as a broker may deliver it.
         self.twice = False
 
@@ -142,7 +144,8 @@ class Executors:
             merge_failures(self._objects, [bad], f"{attempt}.jsonl")
         told = {
             "rows": len(good), "failed": len(bad), "output": f"{attempt}.arrow",
-            "failures": f"{attempt}.jsonl" if bad else "", "bytes": 1, "compute_ms": 4.0,
+            "failures": f"{attempt}.jsonl" if bad else "", "bytes": 1, "compute_ms": 0.1,
+            "spent_ms": self.row_ms() * len(table),
         }  # fmt: skip
         outputs = msgspec.json.encode(told)
         return Outcome(id=message.id, queue=message.queue, token=token, status=Status.SUCCEEDED, outputs=outputs)

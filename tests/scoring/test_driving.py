@@ -10,6 +10,7 @@ import pytest
 from errors import InvalidInput
 from storage.jobs import Want
 from storage.scoring import ScoringStatus
+from tasks.scoring.ahead import DEPTH
 from tests.scoring.desk import ID, INPUT, Desk
 
 ROWS = [[n, 1] for n in range(100, 137)]
@@ -75,13 +76,44 @@ def test_shard_that_hangs_behind_lets_only_so_many_pass(desk: Desk, monkeypatch:
     assert len(lines(desk)) == 200
 
 
-def test_first_batch_measures_what_a_shard_is_to_have(desk: Desk) -> None:
+def test_first_batches_measure_what_a_shard_is_to_have_whatever_single_jobs_took(desk: Desk) -> None:
+    desk.store.hset("penstock:statistics:cpu:mlp:1", mapping={"rows": 100, "compute:sum": 20_000.0})
     desk.table(plain(3000))
     desk.create(shard_rows=0)
     desk.drive()
-    # 4 rows in 4 ms: 1,000 in a second.
-    assert [rows for _, rows in sorted(desk.executors.ran)] == [4, 1000, 1000, 996]
+    sizes = [rows for _, rows in sorted(desk.executors.ran)]
+    # One millisecond a row: 1,000 in a second. So many batches went out, or were cut, before one had run.
+    first = sizes.count(4)
+    assert 4 <= first <= 4 + DEPTH + 1
+    assert sizes[first:-1] == [1000] * (len(sizes) - first - 1)
     assert [line["y"] for line in lines(desk)] == [float(n + 1001) for n in range(3000)]
+
+
+def test_first_batches_that_were_cold_do_not_make_shards_small_for_good(desk: Desk) -> None:
+    desk.executors.row_ms = lambda: 20.0 if len(desk.executors.ran) < 6 else 1.0
+    desk.table(plain(5000))
+    desk.create(shard_rows=0)
+    desk.drive()
+    sizes = [rows for _, rows in sorted(desk.executors.ran)]
+    assert set(sizes[:-1]) <= {4, 48, 1000}
+    assert 1000 in sizes
+    assert [line["y"] for line in lines(desk)] == [float(n + 1001) for n in range(5000)]
+
+
+def test_shard_of_heavy_rows_ends_where_it_has_enough_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A row weighs about 50 bytes.
+    monkeypatch.setattr("tasks.scoring.pacing.MOST_BYTES", 500)
+    desk.table([[n + 1000, 13 if n % 2 else 1] for n in range(100)])
+    desk.create(shard_rows=64)
+    desk.drive()
+    sizes = {rows for _, rows in desk.executors.ran}
+    assert max(sizes) < 20
+    assert all(rows % 4 == 0 for rows in sizes)
+    desk.executors.ran.clear()
+    desk.scorings.retry_failed(ID)
+    desk.drive()
+    assert max(rows for _, rows in desk.executors.ran) < 20
+    assert (desk.record().done, desk.record().failed, len(lines(desk))) == (100, 50, 50)
 
 
 def test_rows_that_fail_are_apart_with_their_number_name_and_reason(desk: Desk) -> None:
@@ -275,6 +307,31 @@ def test_straggler_runs_a_second_time_and_the_first_end_counts(desk: Desk, monke
     loser = desk.jobs.get(slow)
     assert loser is not None
     assert loser.cancel_requested
+
+
+def test_only_shard_of_a_table_gets_a_twin_where_it_takes_far_longer_than_its_rows_should(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.scoring.running.SWEEP_S", 0.0)
+    monkeypatch.setattr("tasks.scoring.pacing.SLOW_MS", -1)
+    monkeypatch.setattr("tasks.scoring.pacing.SLOW_TIMES", -1)
+    desk.store.hset("penstock:statistics:cpu:mlp:1", mapping={"rows": 100, "compute:sum": 100.0})
+    desk.table(plain(8))
+    desk.create()
+    slow = f"{ID}-00000000"
+    desk.executors.held = lambda id: id == slow
+
+    def claim() -> None:
+        if desk.jobs.get(slow):
+            desk.jobs.claim_all(
+                [Want(slow, "cpu.mlp.1.low", False, "w2/1")], device="cpu:1", losses_allowed=2, lost_error=b""
+            )
+            desk.waits.remove(claim)
+
+    desk.waits.append(claim)
+    desk.drive()
+    assert desk.executors.ran == [(slow + "b", 8)]
+    assert [line["y"] for line in lines(desk)] == [float(n + 1001) for n in range(8)]
 
 
 def test_erased_while_it_runs_it_leaves_nothing(desk: Desk) -> None:

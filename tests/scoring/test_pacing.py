@@ -58,3 +58,10 @@ def test_straggler_is_far_over_the_median_and_over_ten_seconds() -> None:
     assert pacing.straggles(10_001, [1000, 1000, 2000])
     assert not pacing.straggles(9_999, [1000, 1000, 2000])
     assert not pacing.straggles(39_000, [10_000, 10_000, 20_000])
+
+
+def test_straggler_is_far_over_what_is_expected_where_few_have_ended() -> None:
+    assert pacing.straggles(10_001, [1000, 1000], expected_ms=1000)
+    assert not pacing.straggles(9_999, [], expected_ms=1000)
+    assert not pacing.straggles(39_000, [], expected_ms=10_000)
+    assert not pacing.straggles(39_000, [10_000, 10_000, 20_000], expected_ms=1)

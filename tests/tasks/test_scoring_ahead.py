@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from errors import InputChanged, ObjectsUnavailable
-from tasks.scoring.ahead import DEPTH, Ahead
+from tasks.scoring.ahead import DEPTH, Ahead, Ready
 from tasks.scoring.cutting import Cut
 
 
@@ -27,7 +27,7 @@ def test_shards_come_in_their_order_however_long_each_takes_to_store() -> None:
 
     ahead = Ahead(iter(map(cut, range(50))), store)
     try:
-        assert [(ready.cut.start, ready.rows_key) for ready in ahead] == [(n * 10, f"key {n * 10}") for n in range(50)]
+        assert [(ready.start, ready.rows_key) for ready in ahead] == [(n * 10, f"key {n * 10}") for n in range(50)]
     finally:
         ahead.close()
 
@@ -44,6 +44,14 @@ def test_no_more_than_a_few_are_read_before_they_are_asked_for() -> None:
     next(ahead)
     ahead.close()
     assert len(read) <= DEPTH + 1
+
+
+def test_rows_that_wait_in_the_store_are_not_held_in_memory() -> None:
+    ahead = Ahead(iter([cut(3)]), lambda one: "key")
+    try:
+        assert list(ahead) == [Ready(30, 40, 1, [], "key")]
+    finally:
+        ahead.close()
 
 
 def test_rows_that_have_all_failed_already_are_not_stored() -> None:
