@@ -16,6 +16,10 @@ from storage.scoring import Part
 
 #: Objects that one scoring may read: their list is part of its record.
 MAX_PARTS = 2000
+#: Keys that are held against one pattern: a request waits for it.
+MAX_KEYS = 100_000
+#: `*` and `**` of one key: the time that a name takes grows with that power of its length.
+MAX_STARS = 4
 WILD = re.compile(r"[*?\[]")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -90,7 +94,9 @@ class Buckets:
                 yield Part(uri, found.etag, found.bytes)
             return
         pattern, count = wildcard(key), 0
-        for name, found in store.stats(WILD.split(key, maxsplit=1)[0]):
+        for seen, (name, found) in enumerate(store.stats(WILD.split(key, maxsplit=1)[0])):
+            if seen >= MAX_KEYS:
+                raise refused(uri, f"more than {MAX_KEYS} objects begin so: say more before the first wildcard")
             if not name.endswith("/") and pattern.fullmatch(name):
                 count += 1
                 if count > MAX_PARTS:
@@ -104,6 +110,8 @@ def opened(text: str) -> tuple[tuple[str, str], ...]:
     for entry in entries:
         if not BUCKET.fullmatch(entry.partition("/")[0]):
             raise SettingsError(f"PENSTOCK_SCORING_BUCKETS: {entry!r} is not bucket or bucket/prefix/")
+        if "/" in entry and not entry.endswith("/"):
+            raise SettingsError(f"PENSTOCK_SCORING_BUCKETS: {entry!r} does not end in /: it opens {entry}x as well")
     return tuple((name, start) for name, _, start in (entry.partition("/") for entry in entries))
 
 
@@ -116,6 +124,11 @@ def split(uri: str) -> tuple[str, str]:
 
 def wildcard(key: str) -> re.Pattern[str]:
     """A key with wildcards as an expression; raises InvalidInput."""
+    # As many in a row say no more than one.
+    key = re.sub(r"\*{3,}", "**", key)
+    key = re.sub(r"(?:\*\*/)+", "**/", key)
+    if len(re.findall(r"\*+", key)) > MAX_STARS:
+        raise refused(key, f"a key may have {MAX_STARS} of * and ** at most")
     said = ""
     for sign in re.findall(r"\*\*/?|\*|\?|\[[^\]/]+\]|.", key, re.DOTALL):
         if sign == "**/":

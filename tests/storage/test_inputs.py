@@ -9,7 +9,7 @@ import pytest
 from errors import InvalidInput, NotFound, SettingsError
 from settings import Settings
 from storage.inputs import Buckets, opened, uploaded, wildcard
-from storage.objects import open_objects
+from storage.objects import Stat, open_objects
 from storage.s3 import S3
 from storage.s3server import parse
 
@@ -57,6 +57,8 @@ def test_setting_that_names_no_bucket_is_refused() -> None:
     assert opened(" lake, s3://sea/2024/ ,") == (("lake", ""), ("sea", "2024/"))
     with pytest.raises(SettingsError, match="Lake!"):
         opened("lake, Lake!")
+    with pytest.raises(SettingsError, match="'lake/team-a' does not end in /"):
+        opened("sea, lake/team-a")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,21 @@ def test_setting_that_names_no_bucket_is_refused() -> None:
 def test_wildcards_match_within_one_name(pattern: str, matching: list[str], other: list[str]) -> None:
     expression = wildcard(pattern)
     assert [name for name in (*matching, *other) if expression.fullmatch(name)] == matching
+
+
+def test_many_wildcards_take_no_longer_than_one() -> None:
+    expression = wildcard("a/" + "**/" * 390 + "***x.csv")
+    assert expression.pattern == wildcard("a/**/**x.csv").pattern
+    assert not expression.fullmatch("a/y=2026/m=11/d=21/h=1/part.csv")
+    with pytest.raises(InvalidInput, match="4 of"):
+        wildcard("a/*b*c*d*e*")
+
+
+def test_pattern_is_held_against_so_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.inputs.MAX_KEYS", 3)
+    monkeypatch.setattr(S3, "stats", lambda self, prefix: ((f"day/{n}.txt", Stat(1, "e")) for n in range(9)))
+    with pytest.raises(InvalidInput, match="more than 3 objects begin so"):
+        buckets("lake").parts("s3://lake/day/*.csv")
 
 
 @pytest.fixture
