@@ -123,12 +123,15 @@ class Hold:
             )
 
 
-def take(scorings: Scorings) -> Hold | None:
-    """Lease the next scoring that wants to be driven; None where there is none."""
+def take(scorings: Scorings, *, most: int = 0) -> Hold | None:
+    """Lease the next scoring that wants to be driven; None where there is none.
+
+    `most`: scorings of one tenant that may be driven at once; 0: any number.
+    """
     now = scorings.now_ms()
     keys_ = (keys.SCORINGS_WAITING, keys.SCORINGS_DRIVEN, keys.SCORINGS_TURNS, keys.scoring(""))
     with store_errors():
-        taken = scorings.scripts.run(Call("scoring_take", keys_, (now, now + LEASE_MS)))
+        taken = scorings.scripts.run(Call("scoring_take", keys_, (now, now + LEASE_MS, most)))
     return Hold(scorings, taken[0].decode(), int(taken[1])) if taken else None
 
 

@@ -1,7 +1,7 @@
 -- scoring_take: the next scoring to be driven: one whose driver died, else the oldest of the tenant of whom the fewest are
--- driven, and who has waited longest for a turn.
+-- driven, and who has waited longest for a turn. Some wait long for workers: no tenant's keep all the seats.
 -- KEYS waiting scorings, driven scorings, tenants' turns, beginning of scorings' keys
--- ARGV now_ms, until when it is leased
+-- ARGV now_ms, until when it is leased, how many of one tenant's may be driven (0: any number)
 -- Returns {id, epoch}, or nil where there is none
 local function take(member)
   local id = string.match(member, "/(.*)$")
@@ -34,7 +34,8 @@ while true do
   while member do
     local tenant = string.match(member, "^[^/]*")
     turns[tenant] = tonumber(redis.call("HGET", KEYS[3], tenant)) or 0
-    if not best or before(tenant, best) then best, first = tenant, member end
+    local room = ARGV[3] == "0" or (driven[tenant] or 0) < tonumber(ARGV[3])
+    if room and (not best or before(tenant, best)) then best, first = tenant, member end
     member = redis.call("ZRANGEBYLEX", KEYS[1], "[" .. tenant .. "0", "+", "LIMIT", 0, 1)[1]
   end
   if not first then return nil end

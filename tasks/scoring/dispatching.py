@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 #: Celery's name of the task.
 TASK = "penstock.scorings.drive"
-#: Scorings that one orchestrator drives at once.
-MOST = 4
+#: Scorings that one orchestrator drives at once: most of them wait, for executors that others keep busy or that are
+#: not there at all.
+MOST = 16
+#: And of one tenant, on the whole farm: however long its scorings wait, others get theirs begun.
+MOST_OF_ONE = MOST // 2
 #: Seconds between two rounds of tasks, and after which one in the broker is worth nothing.
 AGAIN_S, STALE_S = 1.0, 5
 
@@ -72,7 +75,7 @@ class Seats:
 
         driven = 0
         while not self.stop.is_set():
-            hold = take(self._parts.scorings)
+            hold = take(self._parts.scorings, most=MOST_OF_ONE)
             if hold is None:
                 break
             log.info("a scoring is driven", extra={"scoring": hold.id, "epoch": hold.epoch})

@@ -8,7 +8,7 @@ import pytest
 from storage.driven import take
 from storage.scorings import Scorings
 from tasks.scoring import dispatching, driving
-from tasks.scoring.dispatching import MOST, Seats
+from tasks.scoring.dispatching import MOST, MOST_OF_ONE, Seats
 from tests.scoring.desk import Desk
 
 
@@ -33,7 +33,7 @@ def seats(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Seats:
     Slow.driven, Slow.begun, Slow.go = [], threading.Semaphore(0), threading.Event()
     desk.table([[1, 1]])
     for number in range(MOST + 2):
-        desk.create(id=f"scr_{number}")
+        desk.create(id=f"scr_{number}", tenant=("acme", "beta")[number % 2])
     return Seats(desk.parts())
 
 
@@ -48,6 +48,25 @@ def test_no_more_than_so_many_run_and_the_others_follow(seats: Seats) -> None:
     for thread in threads:
         thread.join()
     assert sorted(Slow.driven) == [f"scr_{number}" for number in range(MOST + 2)]
+
+
+def test_tenant_whose_scorings_wait_for_long_leaves_seats_to_others(seats: Seats, desk: Desk) -> None:
+    for number in range(1, MOST + 2, 2):
+        desk.scorings.cancel(f"scr_{number}")
+    threads = [threading.Thread(target=seats.drive) for _ in range(MOST_OF_ONE)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert Slow.begun.acquire(timeout=10)
+    assert seats.drive() == 0
+    desk.create(id="scr_beta", tenant="beta")
+    other = threading.Thread(target=seats.drive)
+    other.start()
+    assert Slow.begun.acquire(timeout=10)
+    assert Slow.driven[-1] == "scr_beta"
+    Slow.go.set()
+    for thread in [*threads, other]:
+        thread.join()
 
 
 def test_process_that_is_to_end_takes_no_other(seats: Seats) -> None:
