@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from errors import AlreadyTerminal, NotFound, NotReady
+from errors import AlreadyTerminal, NotFound, NotReady, QuotaExceeded
 from storage import keys
 from storage.clock import wall_ms
 from storage.connection import Client, store_errors
@@ -19,6 +19,8 @@ from storage.scripts import Call, Scripts
 
 #: Records read at once where a listing filters.
 SLICE = 100
+#: Seconds that a client is told to wait whose scorings are too many.
+BUSY_RETRY_S = 10.0
 
 _encode = msgspec.json.Encoder().encode
 _spec = msgspec.json.Decoder(Spec).decode
@@ -131,12 +133,15 @@ class Scorings:
         )  # fmt: skip
         return ScoringStatus(self._run("scoring_cancel", id, keys_, (id, self.now_ms())))
 
-    def retry_failed(self, id: str) -> ScoringStatus:
-        """Have the rows that failed run once more.
+    def retry_failed(self, id: str, *, most: int = 0) -> ScoringStatus:
+        """Have the rows that failed run once more. `most`: as in `create`.
 
-        Raises NotFound; NotReady where it has not ended; AlreadyTerminal where no row of it failed.
+        Raises NotFound; NotReady where it has not ended; AlreadyTerminal where no row of it failed; QuotaExceeded.
         """
-        answer = self._run("scoring_retry", id, (keys.scoring(id), keys.SCORINGS_WAITING, keys.DUE), (id,))
+        keys_ = (keys.scoring(id), keys.SCORINGS_WAITING, keys.DUE, keys.SCORINGS_DRIVEN)
+        answer = self._run("scoring_retry", id, keys_, (id, most))
+        if answer.startswith("quota "):
+            raise too_many(answer.removeprefix("quota "), most)
         if answer == "none":
             raise AlreadyTerminal(f"no row of scoring {id} failed: there is nothing to run again")
         if answer != ScoringStatus.QUEUED:
@@ -160,6 +165,14 @@ class Scorings:
         if answer == b"missing":
             raise NotFound(f"no scoring {id}")
         return answer.decode()
+
+
+def too_many(unfinished: str, most: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"{unfinished} scorings that have not ended are there, and {most} may be of one tenant: wait until one ends, "
+        "or cancel it",
+        retry_after_s=BUSY_RETRY_S,
+    )
 
 
 def remains(spec: Spec) -> Spec:

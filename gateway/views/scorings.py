@@ -12,7 +12,6 @@ from errors import (
     IdempotencyMismatch,
     InvalidInput,
     PenstockError,
-    QuotaExceeded,
     StoreUnavailable,
 )
 from gateway import bodies
@@ -29,14 +28,12 @@ from models.catalog import Entry
 from storage.clock import wall_ms
 from storage.deliveries import of_scoring
 from storage.scoring import Scoring, ScoringStatus, Spec
-from storage.scorings import Made
+from storage.scorings import Made, too_many
 from tasks.scoring_object import ScoringObject, scoring_object
 from tasks.webhooks.addresses import check_url
 
 #: Scorings of one tenant that have not ended.
 MOST_UNFINISHED = 20
-#: Seconds that a client is told to wait whose scorings are too many.
-BUSY_RETRY_S = 10.0
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Bytes of a body: the names of many objects.
 MAX_BYTES = 2**20
@@ -84,7 +81,7 @@ class ScoringViews:
             raise
         if made.id != id:
             self.parts.pins.release(id, pinned)
-        shown = self.shown(own_scoring(self.parts, made.id))
+        shown = self.told(made.id)
         headers = {"Location": shown.urls.self} | ({"Idempotency-Replayed": "true"} if made.id != id else {})
         return answer(shown, 202, headers)
 
@@ -99,11 +96,7 @@ class ScoringViews:
         if made.verdict == "mismatch":
             raise IdempotencyMismatch(f"this Idempotency-Key started scoring {made.id} with another body")
         if made.verdict == "quota":
-            raise QuotaExceeded(
-                f"tenant {spec.tenant!r} has {made.id} scorings that have not ended; its limit is {MOST_UNFINISHED}: "
-                "wait until one ends, or cancel it",
-                retry_after_s=BUSY_RETRY_S,
-            )
+            raise too_many(made.id, MOST_UNFINISHED)
         return made
 
     def spec(self, id: str, wish: ScoringWish, entry: Entry) -> Spec:
@@ -165,7 +158,7 @@ class ScoringViews:
         scoring = own_scoring(self.parts, id)
         if scoring.ended and scoring.failed:
             self.inputs.still_there(scoring)
-        self.scorings.retry_failed(id)
+        self.scorings.retry_failed(id, most=MOST_UNFINISHED)
         return answer(self.told(id), 202, {"Location": self.shown(scoring).urls.self})
 
     def delete(self, id: str) -> Response:
@@ -287,7 +280,8 @@ def routes(parts: Parts) -> list[Route]:
             description="Under the same id; at its end the output holds the rows of every round, in the input's order.",
             answers={202: Answer(description="Begun", content=one, headers={"Location": "the scoring"})},
             errors=(
-                "not_found", "result_expired", "not_ready", "already_terminal", "input_changed", "objects_unavailable",
+                "not_found", "result_expired", "not_ready", "already_terminal", "input_changed", "quota_exceeded",
+                "objects_unavailable",
             ),
         ),
         Route(

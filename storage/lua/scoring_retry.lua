@@ -1,7 +1,8 @@
 -- scoring_retry: a scoring that has ended waits to be driven once more, over the rows that failed.
--- KEYS scoring, waiting scorings, due
--- ARGV id
--- Returns "queued", "missing", "none" where no row failed, or "live" and the status of one that has not ended
+-- KEYS scoring, waiting scorings, due, driven scorings
+-- ARGV id, how many of the tenant's may be unfinished (0: any number)
+-- Returns "queued", "missing", "none" where no row failed, "live" and the status of one that has not ended, or "quota"
+-- and how many are unfinished
 local held = redis.call("HMGET", KEYS[1], "status", "tenant", "erased", "failed", "total", "done", "unfinished", "error",
   "round")
 local status = held[1]
@@ -12,6 +13,15 @@ if status ~= "completed" and status ~= "failed" and status ~= "canceled" then
   return "live " .. status
 end
 if (tonumber(held[4]) or 0) == 0 then return "none" end
+local most = tonumber(ARGV[2])
+if most > 0 then
+  -- As scoring_create counts.
+  local count = redis.call("ZLEXCOUNT", KEYS[2], "[" .. held[2] .. "/", "(" .. held[2] .. "0")
+  for _, member in ipairs(redis.call("ZRANGE", KEYS[4], 0, -1)) do
+    if string.sub(member, 1, #held[2] + 1) == held[2] .. "/" then count = count + 1 end
+  end
+  if count >= most then return "quota " .. count end
+end
 -- Rows that were never run stay so: what the first end was, the next will be.
 if status ~= "completed" and not held[7] and (tonumber(held[6]) or 0) ~= (tonumber(held[5]) or -1) then
   redis.call("HSET", KEYS[1], "unfinished", status, "unfinished_error", held[8] or "")

@@ -320,8 +320,10 @@ def test_key_that_may_only_submit_does_not_see_what_came_of_it(make: Callable[..
     both, submit = bearer(create("acme")), bearer(create("acme", scopes=["submit"]))
     object = gate.client.post("/v1/objects", data=CSV, headers=both).json["id"]
     asked = {"model": "narrow", "input": {"object": object}}
-    id = gate.client.post("/v1/scorings", json=asked, headers=submit).json["id"]
+    id = gate.client.post("/v1/scorings", json=asked, headers=submit | KEY).json["id"]
     drive(gate, output_key=f"acme/scorings/{id}/output.csv", output_bytes=3)
+    again = gate.client.post("/v1/scorings", json=asked, headers=submit | KEY).json
+    assert (again["id"], again["output"]) == (id, None)
     assert gate.client.post(f"/v1/scorings/{id}/cancel", headers=submit).json["output"] is None
     assert gate.client.post(f"/v1/scorings/{id}/cancel", headers=both).json["output"] is not None
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from errors import AlreadyTerminal, NotFound, NotReady
+from errors import AlreadyTerminal, NotFound, NotReady, QuotaExceeded
 from storage import keys
 from storage.connection import Client
 from storage.driven import FOLDED, LEASE_MS, SHARDS, Hold, LeaseLost, take, wanting
@@ -146,6 +146,21 @@ def test_tenants_are_served_in_turn(scorings: Scorings) -> None:
     assert [taken(scorings).id for _ in range(2)] == ["scr_a1", "scr_a2"]
 
 
+def test_no_more_of_a_tenant_are_driven_at_once_than_may_be(scorings: Scorings, clock: Clock) -> None:
+    for number in range(3):
+        scorings.create(spec(f"scr_a{number}", tenant="acme"))
+    for _ in range(2):
+        assert take(scorings, most=2) is not None
+    assert take(scorings, most=2) is None
+    scorings.create(spec("scr_b0", tenant="beta"))
+    other = take(scorings, most=2)
+    assert other is not None
+    assert other.id == "scr_b0"
+    # One that lost its driver is no further one.
+    clock.ms += LEASE_MS
+    assert sorted(taken(scorings).id for _ in range(3)) == ["scr_a0", "scr_a1", "scr_b0"]
+
+
 def test_what_lost_its_driver_goes_on_before_anything_new(scorings: Scorings, clock: Clock) -> None:
     scorings.create(spec("scr_2"))
     assert taken(scorings).id == "scr_2"
@@ -169,6 +184,19 @@ def test_failed_rows_wait_to_be_run_again(scorings: Scorings, store: Client) -> 
         scorings.retry_failed("scr_1")
     with pytest.raises(NotFound):
         scorings.retry_failed("scr_9")
+
+
+def test_failed_rows_of_a_tenant_with_too_many_scorings_wait(scorings: Scorings) -> None:
+    scorings.create(spec())
+    end(taken(scorings), total=5, done=5, failed=2)
+    scorings.create(spec("scr_2"))
+    taken(scorings)
+    scorings.create(spec("scr_3"))
+    scorings.create(spec("scr_4", tenant="beta"))
+    with pytest.raises(QuotaExceeded, match="2 scorings that have not ended"):
+        scorings.retry_failed("scr_1", most=2)
+    assert record(scorings).status is ScoringStatus.COMPLETED
+    assert scorings.retry_failed("scr_1", most=3) is ScoringStatus.QUEUED
 
 
 def test_erased_one_leaves_a_tombstone_without_what_was_asked(scorings: Scorings, store: Client) -> None:
