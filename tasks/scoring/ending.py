@@ -4,7 +4,8 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from storage.job import Status
 from storage.objects import Objects
@@ -109,11 +110,8 @@ class Ending:
         return self._index.read(round, rounds[round - 1])
 
     def _output(self) -> dict[str, str | int | bytes]:
-        rounds = [
-            [shard.output_key for shard in self._shards(round) if shard.output_key]
-            for round in range(1, self._ledger.round + 1)
-        ]
-        if not any(rounds) and self._ledger.status is not ScoringStatus.MERGING:
+        rounds = [OutputKeys(partial(self._shards, round)) for round in range(1, self._ledger.round + 1)]
+        if not any(True for keys in rounds for _ in keys) and self._ledger.status is not ScoringStatus.MERGING:
             return {"output_key": "", "output_bytes": 0}
         key = self._places.output(self._spec.output_format)
         stored = merge(self._spec, self._parts.objects, rounds, key, self._watch.check)
@@ -151,6 +149,16 @@ class Ending:
         doomed = [self._places.rows_now] if self._failed else leftovers(self._places, failed=0)
         for prefix in doomed:
             self._parts.objects.delete_prefix(prefix)
+
+
+class OutputKeys:
+    """Keys of what a round's shards wrote, read from the index each time: a large table has many shards."""
+
+    def __init__(self, shards: Callable[[], Iterator[Shard]]) -> None:
+        self._shards = shards
+
+    def __iter__(self) -> Iterator[str]:
+        return (shard.output_key for shard in self._shards() if shard.output_key)
 
 
 def failures_of(objects: Objects, shard: Shard) -> Iterator[Failure]:

@@ -23,12 +23,12 @@ _decode = msgspec.json.Decoder(Failure).decode
 
 
 def merge(
-    spec: Spec, objects: Objects, rounds: Sequence[Sequence[str]], key: str, told: Callable[[int], None]
+    spec: Spec, objects: Objects, rounds: Sequence[Iterable[str]], key: str, told: Callable[[int], None]
 ) -> Stored:
     """Write the output under `key` in `spec.output_format`.
 
-    `rounds`: for each round the keys of its shards' output files in row order. `told` is called now and then with
-    the rows written so far.
+    `rounds`: for each round the keys of its shards' output files in row order, which are asked for several times.
+    `told` is called now and then with the rows read so far; Parquet may take reading them twice.
     """
     kept = [name for name in spec.keep if name != ALL]
     columns = columns_of(spec, schema(objects, rounds) or schema_without_rows(spec, kept))
@@ -38,7 +38,7 @@ def merge(
     elif spec.output_format == "csv":
         written = csv_output.written(rows, columns)
     else:
-        written = parquet_output.written(rows, columns, Typed(columns, tables(objects, rounds)))
+        written = parquet_output.written(rows, columns, Typed(columns, counted(tables(objects, rounds), told)))
     return objects.put(key, written, digest=False)
 
 
@@ -50,13 +50,13 @@ def counted(tables: Iterator[pa.Table], told: Callable[[int], None]) -> Iterator
         told(rows)
 
 
-def merge_failures(objects: Objects, parts: Iterable[Sequence[Failure] | str], key: str) -> Stored:
-    """Write an error file under `key`: `parts` in row order, each failures or the key of a JSON-lines file of them."""
+def merge_failures(objects: Objects, parts: Iterable[Sequence[Failure]], key: str) -> Stored:
+    """Write an error file under `key`: the failures of `parts`, which are in row order."""
 
     def lines() -> Iterator[bytes]:
         held: list[bytes] = []
         for part in parts:
-            for failure in failed_rows(objects, part) if isinstance(part, str) else part:
+            for failure in part:
                 held.append(_encode(failure))
                 if len(held) >= LINES:
                     yield b"\n".join([*held, b""])

@@ -1,6 +1,6 @@
 """What shards wrote, read back in row order: one shard of each round in memory at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +12,19 @@ from storage.objects import Objects
 SMALL_ROWS = 2048
 
 
-def tables(objects: Objects, rounds: Sequence[Sequence[str]]) -> Iterator[pa.Table]:
+def tables(objects: Objects, rounds: Sequence[Iterable[str]]) -> Iterator[pa.Table]:
     """The rows of all rounds, in tables of one row or more."""
     streams = [filled(objects, keys) for keys in rounds]
     return streams[0] if len(streams) == 1 else by_row(streams)
 
 
-def schema(objects: Objects, rounds: Sequence[Sequence[str]]) -> pa.Schema | None:
+def schema(objects: Objects, rounds: Sequence[Iterable[str]]) -> pa.Schema | None:
     """What all shards' files have; None where there is no shard."""
     key = next((key for keys in rounds for key in keys), None)
     return None if key is None else columns.read_file(objects.read(key)).schema
 
 
-def filled(objects: Objects, keys: Sequence[str]) -> Iterator[pa.Table]:
+def filled(objects: Objects, keys: Iterable[str]) -> Iterator[pa.Table]:
     for key in keys:
         table = columns.read_file(objects.read(key))
         if len(table):

@@ -59,6 +59,23 @@ def read(data: bytes, format: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.splitlines()]
 
 
+def test_merge_can_be_stopped_while_it_looks_for_the_types_of_columns(tmp_path: Path) -> None:
+    objects = folder(tmp_path)
+    spec, _ = scoring(objects, [b""], "jsonl", outputs=(LABEL,), output_format="parquet", keep=("note",))
+    field = pa.field("keep:note", pa.string(), metadata=columns.JSON)
+    rows = pa.table([pa.array([0, 1]), pa.array(['"a"', '"b"'])], schema=pa.schema([("row", pa.int64()), field]))
+    key = write(objects, spec, 0, [columns.output_table([LABEL], rows, range(2), {"label": ["x", "y"]})])
+
+    def stop(rows: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(spec, objects, [[key]], "acme/output", stop)
+    told: list[int] = []
+    merge(spec, objects, [[key]], "acme/output", told.append)
+    assert told == [2, 2]
+
+
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
 def test_output_holds_row_id_kept_columns_and_outputs(format: str, tmp_path: Path) -> None:
     objects = folder(tmp_path)
@@ -220,8 +237,7 @@ def test_output_is_the_same_bytes_whatever_the_shards(format: str, tmp_path: Pat
 def test_failures_become_an_error_file_in_order(tmp_path: Path) -> None:
     objects = folder(tmp_path)
     one, two = Failure(1, None, "invalid_input", "línea 7"), Failure(5, "c5", "model_error", "boom", True)
-    merge_failures(objects, [[one], []], "acme/part")
-    stored = merge_failures(objects, ["acme/part", [two]], "acme/errors.jsonl")
+    stored = merge_failures(objects, [[one], [], [two]], "acme/errors.jsonl")
     assert list(failed_rows(objects, "acme/errors.jsonl")) == [one, two]
     lines = objects.read("acme/errors.jsonl").splitlines()
     assert (stored.bytes, len(lines)) == (objects.size("acme/errors.jsonl"), 2)
