@@ -95,10 +95,10 @@ class Estimate(msgspec.Struct, frozen=True):
 
     rows: int
     shards: int
+    #: That the rows have on their way to the workers, by the first of them.
     bytes: int
     #: Seconds of all executors that are there now; None where nothing was measured, or nobody runs the model.
     seconds: float | None
-    failed_rows: int = 0
 
 
 class Scoring(msgspec.Struct, frozen=True, kw_only=True):

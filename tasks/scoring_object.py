@@ -50,10 +50,10 @@ class EstimateObject(msgspec.Struct, frozen=True):
 
     rows: int
     shards: int
+    #: That the rows have on their way to the workers, by the first of them.
     bytes: int
     #: null: nothing was measured yet, or nobody runs the model.
     seconds: float | None
-    failed_rows: int
 
 
 class ScoringUrls(msgspec.Struct, frozen=True):
@@ -175,4 +175,4 @@ def errors(scoring: Scoring, base: str) -> ErrorFile | None:
 
 
 def estimate(found: Estimate) -> EstimateObject:
-    return EstimateObject(found.rows, found.shards, found.bytes, found.seconds, found.failed_rows)
+    return EstimateObject(found.rows, found.shards, found.bytes, found.seconds)

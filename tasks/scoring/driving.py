@@ -19,7 +19,7 @@ from tasks.scoring.ledger import Ledger
 from tasks.scoring.parts import Parts, Stopped, Watch
 from tasks.scoring.running import Running
 from tasks.scoring.shard import Places
-from tasks.scoring.sources import open_source
+from tasks.scoring.sources import Source, open_source
 
 log = logging.getLogger(__name__)
 
@@ -119,18 +119,17 @@ class Driver:
         source = open_source(spec, self._parts.objects, self._parts.settings)
         total = look(spec, source)
         if spec.dry_run:
-            rows = count(spec, source, self._watch.check)
-            estimate = self._estimate(ledger, rows)
+            rows = total if total >= 0 else count(spec, source, self._watch.check)
+            estimate = self._estimate(ledger, source, rows)
             ledger.move(ScoringStatus.COMPLETED, total=rows, estimate=msgspec.json.encode(estimate))
         elif ledger.round == 1 and total >= 0:
             ledger.move(ScoringStatus.RUNNING, total=total)
         else:
             ledger.move(ScoringStatus.RUNNING)
 
-    def _estimate(self, ledger: Ledger, rows: int) -> Estimate:
+    def _estimate(self, ledger: Ledger, source: Source, rows: int) -> Estimate:
         """What a run would take, from what rows took so far and the executors that are there now."""
         spec, workers = ledger.scoring.spec, self._parts.workers
-        source = open_source(spec, self._parts.objects, self._parts.settings)
         sample = next(cuts(spec, source, shard_rows=spec.max_items), None)
         table = sample.rows if sample else None
         row_bytes = table.nbytes / table.num_rows if table is not None and table.num_rows else 0.0

@@ -265,7 +265,7 @@ def test_score_no_wait_leaves_at_once(desk: Desk, run: Run) -> None:
 
 
 def test_dry_run_shows_the_estimate(desk: Desk, run: Run) -> None:
-    found = {"rows": 1000, "shards": 4, "bytes": 5000, "seconds": 75.0, "failed_rows": 2}
+    found = {"rows": 1000, "shards": 4, "bytes": 5000, "seconds": 75.0}
     done = scoring("completed", estimate=found, output=None, errors=None, dry_run=True)
     desk.say(scoring("queued"), 202).say(done)
     result = run("score", "mlp", "s3://lake/rows.parquet", "--dry-run")

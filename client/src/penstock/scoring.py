@@ -43,11 +43,10 @@ class ScoringEstimate:
 
     rows: int
     shards: int = 0
+    #: That the rows have on their way to the workers, by the first of them.
     bytes: int = 0
     #: How long it would take; None: nothing was measured yet, or nobody runs the model.
     seconds: float | None = None
-    #: Rows that could not be read.
-    failed_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ errors_option = click.option("--errors", type=FILE, callback=writable, help="Whe
 @click.option("--result-ttl", "result_ttl_s", type=int, metavar="SECONDS", help="How long the output is kept.")
 @click.option("--metadata", multiple=True, callback=pairs, metavar="KEY=TEXT", help="May be repeated.")
 @click.option("--webhook", metavar="URL", help="Call this address at the end.")
-@click.option("--dry-run", is_flag=True, help="Look at every row, estimate, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Count the rows, look at the first 1,000, estimate, and run nothing.")
 @click.option("--no-wait", is_flag=True, help="Print the id and leave.")
 @json_option
 def score(
@@ -178,7 +178,4 @@ def estimated(one: Scoring) -> list[tuple[str, Any]]:
     if found is None:
         return []
     seconds = "unknown: nothing was measured yet" if found.seconds is None else f"about {span(found.seconds)}"
-    lines = [("estimate", f"{found.rows:,} rows, {found.shards:,} shards, {found.bytes:,} bytes"), ("time", seconds)]
-    if found.failed_rows:
-        lines.append(("unreadable", f"{found.failed_rows:,} rows"))
-    return [*lines]
+    return [("estimate", f"{found.rows:,} rows, {found.shards:,} shards, {found.bytes:,} bytes"), ("time", seconds)]
