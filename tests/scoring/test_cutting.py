@@ -75,6 +75,40 @@ def test_chosen_rows_are_cut_into_shards_of_their_own(format: str, tmp_path: Pat
 
 
 @FORMATS
+@pytest.mark.parametrize("only", [False, True])
+def test_heavy_rows_are_cut_alike_whatever_the_parts_and_the_start(
+    format: str, only: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.scoring.pacing.MOST_BYTES", 3000)
+    given = [{"x": [i, i, i], "text": "x" * (10 * i)} for i in range(60)]
+    parts = [[given], [given[:7], given[7:33], given[33:]], [given[i : i + 1] for i in range(60)]]
+
+    def found(files: list[list[dict[str, Any]]], from_row: int = 0) -> list[tuple[int, int]]:
+        made = [WRITERS[format](file) for file in files]
+        spec, source = scoring(folder(tmp_path), made, format, inputs=(FLOATS, TEXT))
+        rising = iter(range(from_row, 60)) if only else None
+        return [(cut.start, cut.end) for cut in cuts(spec, source, shard_rows=40, from_row=from_row, only=rising)]
+
+    whole = found(parts[0])
+    assert (whole[0][0], whole[-1][1]) == (0, 60)
+    assert all(end % 4 == 0 for _, end in whole)
+    assert whole[0][1] > 20
+    assert [end for _, end in whole[:-1]] == [start for start, _ in whole[1:]]
+    # Rows grow: each has 4 to 8 where the last ones weigh 600 bytes.
+    assert max(end - start for start, end in whole[-3:]) <= 8
+    assert [found(files) for files in parts[1:]] == [whole, whole]
+    for number, (start, _) in enumerate(whole):
+        assert found(parts[1], start) == whole[number:]
+
+
+def test_next_shard_has_as_many_rows_as_is_said_when_it_begins(tmp_path: Path) -> None:
+    spec, source = scoring(folder(tmp_path), [jsonl(rows(30))], "jsonl", inputs=(FLOATS, TEXT))
+    sizes = iter([4, 4, 16, 8])
+    found = cuts(spec, source, shard_rows=lambda: next(sizes))
+    assert [(cut.start, cut.end) for cut in found] == [(0, 4), (4, 8), (8, 24), (24, 30)]
+
+
+@FORMATS
 def test_looking_and_counting_tell_the_rows(format: str, tmp_path: Path) -> None:
     spec, source = scoring(folder(tmp_path), [WRITERS[format](rows(9))] * 2, format)
     told: list[int] = []

@@ -101,18 +101,18 @@ def test_first_batches_that_were_cold_do_not_make_shards_small_for_good(desk: De
 
 
 def test_shard_of_heavy_rows_ends_where_it_has_enough_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A row weighs about 50 bytes.
-    monkeypatch.setattr("tasks.scoring.pacing.MOST_BYTES", 500)
+    # A row weighs about 28 bytes: 15 rows fill it, and 16 are whole batches.
+    monkeypatch.setattr("tasks.scoring.pacing.MOST_BYTES", 400)
     desk.table([[n + 1000, 13 if n % 2 else 1] for n in range(100)])
     desk.create(shard_rows=64)
     desk.drive()
     sizes = {rows for _, rows in desk.executors.ran}
-    assert max(sizes) < 20
+    assert max(sizes) == 16
     assert all(rows % 4 == 0 for rows in sizes)
     desk.executors.ran.clear()
     desk.scorings.retry_failed(ID)
     desk.drive()
-    assert max(rows for _, rows in desk.executors.ran) < 20
+    assert max(rows for _, rows in desk.executors.ran) == 16
     assert (desk.record().done, desk.record().failed, len(lines(desk))) == (100, 50, 50)
 
 

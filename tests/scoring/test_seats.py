@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import pytest
 
-from storage.driven import take
+from storage.driven import Hold, take
+from storage.scoring import ScoringStatus
 from storage.scorings import Scorings
 from tasks.scoring import dispatching, driving
 from tasks.scoring.dispatching import MOST, MOST_OF_ONE, Seats
@@ -19,12 +20,14 @@ class Slow:
     begun = threading.Semaphore(0)
     go = threading.Event()
 
-    def __init__(self, hold: object, parts: object, stop: threading.Event) -> None:
-        self.driven.append(hold.id)  # type: ignore[attr-defined]
+    def __init__(self, hold: Hold, parts: object, stop: threading.Event) -> None:
+        self.driven.append(hold.id)
+        self._hold = hold
 
     def drive(self) -> None:
         self.begun.release()
         assert self.go.wait(10)
+        self._hold.note(to=ScoringStatus.FAILED)
 
 
 @pytest.fixture
