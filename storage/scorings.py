@@ -169,8 +169,8 @@ class Scorings:
 
 def too_many(unfinished: str, most: int) -> QuotaExceeded:
     return QuotaExceeded(
-        f"{unfinished} scorings that have not ended are there, and {most} may be of one tenant: wait until one ends, "
-        "or cancel it",
+        f"the tenant has {unfinished} scorings that have not ended; its limit is {most}: wait until one ends, or "
+        "cancel it",
         retry_after_s=BUSY_RETRY_S,
     )
 
