@@ -34,24 +34,31 @@ class Incoming:
 
     def __init__(self, source: Iterable[bytes] | BinaryIO, *, max_bytes: int | None, digest: bool = True) -> None:
         self._chunks = pieces(source)
-        self._left = b""
+        #: Of a piece, what was not asked for yet: a view, since what is left of a long one would be copied again and
+        #: again.
+        self._left: bytes | memoryview = b""
         self._max_bytes = max_bytes
         self._count = 0
         self._hash = hashlib.sha256() if digest else None
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end; raises PayloadTooLarge, and whatever the source raises."""
-        taken: list[bytes] = []
+        taken: list[bytes | memoryview] = []
         while size:
-            chunk = self._left or next(self._chunks, None)
+            chunk = self._left or self._next(size)
             if chunk is None:
                 break
-            if not self._left:
-                self._account(chunk)
             taken.append(chunk[:size])
             self._left = chunk[size:]
             size -= len(taken[-1])
         return b"".join(taken)
+
+    def _next(self, size: int) -> bytes | memoryview | None:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            return None
+        self._account(chunk)
+        return chunk if len(chunk) <= size else memoryview(chunk)
 
     def _account(self, chunk: bytes) -> None:
         self._count += len(chunk)
