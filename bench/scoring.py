@@ -135,7 +135,7 @@ class Bench:
 
     def interactive(self) -> dict[str, Any]:
         """For each model: latencies of `normal` jobs alone, and under a scoring that lasts longer than they do."""
-        numbers = tables.numbers(self.folder / "long.parquet", self.rows(10_000_000))
+        numbers = tables.numbers(self.folder / "long.parquet", self.rows(4_000_000))
         sentences = tables.sentences(self.folder / "long-sentences.parquet", self.rows(30_000))
         row = {"x": [[0.5] * tables.WIDTH]}
         found = {}
