@@ -142,6 +142,7 @@ paxos_propose_interval = 0.02
 paxos_min_wait = 0.01
 objecter_tick_interval = 0.1
 osd_objectstore = memstore
+memstore_device_bytes = 8589934592
 osd_fast_shutdown = false
 osd_crush_chooseleaf_type = 0
 osd_pool_default_size = 1
