@@ -77,6 +77,7 @@ def test_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(
 ) -> None:
     book = tmp_path / "book"
     link = proxy.links[NAME]
+    own = Pusher(**urls(farm, link.port), window=8, patience_s=6)
     steps = [(200, proxy.tear), (400, proxy.reset), (600, proxy.forget)]
     pushed = 0
 
@@ -87,14 +88,14 @@ def test_connection_that_breaks_in_the_middle_loses_and_repeats_nothing(
         if not (fresh and steps and progress.done >= steps[0][0]):
             return
         before, link.now.drops_confirms = link.dropped, True
-        farm.until(lambda: link.dropped > before or not pusher._link.open, "a confirm vanished, or all had come")
+        farm.until(lambda: link.dropped > before or not own._link.open, "a confirm vanished, or all had come")
         if link.dropped > before:
             steps.pop(0)[1](NAME)
         link.now.drops_confirms = False
 
     rows = ({"do": f"count {book}"} for _ in range(1200))
-    with Pusher(**urls(farm, link.port), window=8, patience_s=6) as pusher:
-        found = list(pusher.rows("trouble", rows, version="1", shard_rows=4, ahead=16, progress=interfere))
+    with own:
+        found = list(own.rows("trouble", rows, version="1", shard_rows=4, ahead=16, progress=interfere))
     assert not steps
     assert [row.number for row in found] == list(range(1200))
     assert {str(row.outputs) for row in found} == {str({"did": f"count {book}"})}
@@ -242,7 +243,7 @@ def test_full_queue_is_told_after_a_while_and_nothing_is_lost_when_it_is_emptied
         ids = [f"full-{number}" for number in range(8)]
         with Pusher(**urls(farm), patience_s=3) as pusher, pytest.raises(QueueFull, match="is full"):
             # The limit is a soft one: what is on its way already when it is reached is taken.
-            pusher.submit_many(jobs * 9)
+            [pusher.submit_many(jobs) for _ in range(9)]
         with Pusher(**urls(farm)) as pusher, ThreadPoolExecutor(1) as pool:
             pushed = pool.submit(pusher.submit_many, jobs, job_ids=ids)
             farm.until(lambda: pusher._link.open == 8, "all are on their way, and the queue is full")
