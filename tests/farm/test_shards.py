@@ -17,6 +17,8 @@ from tests.workers import tables
 from tests.workers.tables import Told
 
 BATCH = 8
+#: Slices between the first and the last of a shard, and what each takes, seconds.
+SLICES, BETWEEN_S = 20, 0.05
 
 
 class Shards:
@@ -45,6 +47,10 @@ class Shards:
             content = {"content_type": "application/json", "content_encoding": "utf-8"}
             body = channel.prepare_message(message.encode(), **content)
             channel.basic_publish(body, exchange=exchange, routing_key=message.queue)
+
+    def depth(self, lane: Lane) -> int:
+        with Connection(self._farm.settings.queue_url) as connection:
+            return topology.depth(connection, f"cpu.trouble.1.{lane}")
 
     def ended(self, id: str) -> Any:
         def job() -> Any:
@@ -93,11 +99,14 @@ def test_shard_is_run_and_its_rows_are_counted(farm: Farm, shards: Shards) -> No
 
 def test_job_runs_while_a_shard_waits_for_its_next_slice(farm: Farm, shards: Shards, tmp_path: Path) -> None:
     first, last = tmp_path / "first", tmp_path / "last"
-    words = [f"hold {first}", *["a"] * (BATCH - 1), f"wait {last}", "b"]
+    # Each of the slices in between lasts a while: the job is in the worker's hands before the last of them.
+    between = [f"sleep {BETWEEN_S}", *["a"] * (BATCH - 1)] * SLICES
+    words = [f"hold {first}", *["a"] * (BATCH - 1), *between, f"wait {last}", "b"]
     shard = shards.push(*words)
     farm.until((tmp_path / "first.began").exists, "its first micro-batch runs")
     with farm.client() as client:
         job = client.jobs.submit("trouble", {"do": "between"})
+        farm.until(lambda: shards.depth("normal") == 0, "the job has left its queue")
         first.touch()
         assert client.jobs.wait(job, timeout_s=20).outputs == {"did": ["between"]}
         assert running(farm, shard)
