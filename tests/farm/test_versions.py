@@ -96,7 +96,7 @@ def test_jobs_of_a_version_that_ended_have_it_begun_again(farm: Farm, repository
         assert late.version == "2"
         # A gateway that did not know yet: the same job again, under another id, straight to version 1's queue.
         again = resubmitted(farm, message.message.replace(job.id.encode(), b"job_late"))
-        farm.until(lambda: (done := farm.jobs.get(again)) is not None and done.terminal, "version 1 ran it")
+        farm.until(lambda: (done := farm.jobs.get(again)) is not None and done.terminal, "version 1 ran it", 90)
         ended = client.jobs.get(again)
         assert (ended.status, ended.outputs) == ("succeeded", {"said": ["1 one"]})
         wait_for(farm, client, v1="not_loaded", v2="ready")
