@@ -354,8 +354,7 @@ def test_store_that_hangs_or_restarts_is_unavailable_meanwhile(tmp_path: Path) -
         begin = time.monotonic()
         # One read may slip by before every thread of it stands still.
         with pytest.raises(ObjectsUnavailable):
-            for _ in range(100):
-                store.read("key")
+            [store.read("key") for _ in range(100)]
         assert time.monotonic() - begin < 4.5
         ceph.resume()
         ceph.stop()
