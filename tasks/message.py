@@ -134,11 +134,18 @@ def decode(body: bytes) -> Message:
     return message
 
 
+def readable(body: bytes) -> Message | None:
+    """The message; None where there is none, or one that cannot be read: of another schema version, say."""
+    try:
+        return decode(body) if body else None
+    except (InvalidInput, MalformedBody):
+        return None
+
+
 def without_inputs(body: bytes) -> bytes:
     """What of a message outlives its job's erasure, encoded; nothing where it cannot be read."""
-    try:
-        message = decode(body)
-    except (InvalidInput, MalformedBody):
+    message = readable(body)
+    if message is None:
         return b""
     return msgspec.structs.replace(message, inputs=msgspec.Raw(b"{}"), parameters={}).encode()
 

@@ -14,7 +14,7 @@ from gateway.routes import Answer, Parameter, Route
 from storage.clock import wall_ms
 from storage.job import Job, Status
 from tasks.job_object import JobObject
-from tasks.message import Message, decode
+from tasks.message import Message, readable
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 #: Records looked at for one page: a filter that matches nothing must not read a tenant's whole history at once.
@@ -69,10 +69,10 @@ class ListingViews:
         return answer(JobPage(data=found, next_cursor=cursor or None))
 
     def shown(self, job: Job, wanted: Filter) -> JobObject | None:
-        """The job as it is listed; None where it is filtered out, or gone but for its record."""
-        if not job.message or (job.expires_ms and job.expires_ms <= wall_ms()):
+        """The job as it is listed; None where it is filtered out, gone but for its record, or cannot be read."""
+        message = readable(job.message)
+        if message is None or (job.expires_ms and job.expires_ms <= wall_ms()):
             return None
-        message = decode(job.message)
         if not wanted.matches(job, message):
             return None
         return render(job, base=base_url(self.parts, request.environ), register=self.parts.register, message=message)

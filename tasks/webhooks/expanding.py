@@ -4,14 +4,13 @@ import hashlib
 import logging
 from collections.abc import Iterator
 
-from errors import InvalidInput, MalformedBody, StoreUnavailable, TargetRefused
+from errors import StoreUnavailable, TargetRefused
 from settings import Settings
 from storage.deliveries import Deliveries, Entry, Planned
-from storage.job import Job
 from storage.jobs import JobStore
 from storage.scorings import Scorings
 from storage.webhooks import SCORING_EVENTS, Endpoints
-from tasks.message import Message, decode
+from tasks.message import readable
 from tasks.webhooks.addresses import read
 from tasks.webhooks.body import PING, body_of, ping, scoring_body
 
@@ -54,7 +53,7 @@ class Expander:
         if entry.event in SCORING_EVENTS:
             return self._scoring(entry)
         job = self._deliveries.ended(entry) or self._jobs.get(entry.job)
-        message = readable(job) if job else None
+        message = readable(job.message) if job else None
         if job is None or message is None:
             log.warning("an event's job is gone, nobody is told", extra={"job": entry.job, "event": entry.event})
             self._deliveries.expand(entry, [], b"")
@@ -90,14 +89,6 @@ class Expander:
         for one in self._endpoints.all(tenant):
             if not one.disabled and entry.event in one.events:
                 yield Planned(delivery_id(entry, one.id), f"{tenant}/{one.id}", entry.event, one.id, one.url)
-
-
-def readable(job: Job) -> Message | None:
-    """The job's message; None where it was erased, or is none."""
-    try:
-        return decode(job.message) if job.message else None
-    except (InvalidInput, MalformedBody):
-        return None
 
 
 def delivery_id(entry: Entry, endpoint: str) -> str:

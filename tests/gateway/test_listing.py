@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from storage import keys
 from tests.gateway.gate import ECHO, Gate
 
 READ = {"model": "reader", "inputs": {"image": "a"}}
@@ -24,6 +25,13 @@ def ids(gate: Gate, query: str = "", **headers: str) -> list[str]:
 def test_newest_come_first(gate: Gate) -> None:
     made = [gate.submit() for _ in range(5)]
     assert ids(gate) == made[::-1]
+
+
+def test_record_that_cannot_be_read_hides_no_other(gate: Gate) -> None:
+    made = [gate.submit() for _ in range(3)]
+    gate.store.hset(keys.job(made[1]), "message", b'{"v": 99}')
+    assert ids(gate) == [made[2], made[0]]
+    assert ids(gate, "model=echo") == [made[2], made[0]]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 6])
