@@ -1,13 +1,13 @@
 """A scoring is driven from its input to its output: in shards, a window at a time, whatever its rows do."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from errors import InvalidInput
+from storage.driven import wanting
 from storage.jobs import Want
 from storage.scoring import ScoringStatus
 from tasks.scoring.ahead import DEPTH
@@ -360,6 +360,6 @@ def test_process_that_is_to_end_gives_the_scoring_back_at_once(desk: Desk) -> No
     assert desk.record().status is ScoringStatus.RUNNING
     desk.stop.clear()
     desk.waits.pop()
-    time.sleep(0.002)
+    assert wanting(desk.scorings) == 1
     desk.drive()
     assert [line["y"] for line in lines(desk)] == [float(n + 1001) for n in range(100)]
